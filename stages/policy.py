@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Mode(StrEnum):
@@ -143,7 +144,7 @@ PROFILES: Mapping[Profile, Mapping[str, object]] = {
 }
 
 
-def dane_policy(profile: Profile, overrides: Mapping[str, object] = {}) -> DanePolicy:  # noqa: B006 - never written
+def dane_policy(profile: Profile, overrides: Mapping[str, object] = MappingProxyType({})) -> DanePolicy:
     """Make the policy of a profile with single settings on top. Raises TypeError for a setting that does not exist."""
     return DanePolicy(**{"profile": profile, **PROFILES[profile], **overrides})  # type: ignore[arg-type]
 
@@ -159,7 +160,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that decides how a destination is resolved, delivered to and judged; a fact of `resolve` and `deliver`.
+    """Everything that decides how a destination is resolved, delivered to and judged: a fact of both stages.
 
     `allow_private` lets MX records name loopback, private and link-local addresses. `own_names` and `own_addresses`
     are what must not be looped to (RFC 5321 section 5.1). `prefer` orders addresses: ipv6, ipv4 or any.

@@ -1,0 +1,17 @@
+"""Programs that some tests need: missing ones skip on a laptop and fail where CI=true says that all must run."""
+
+import os
+import shutil
+
+import pytest
+
+
+def program(name: str) -> str:
+    """Give the path of a program, or skip the test with the reason; with CI=true its absence is a failure."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        reason = f"needs {name} (Debian package), which is not on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path

@@ -1,0 +1,140 @@
+"""The Dramatiq broker: Redis, with consumers that are woken instead of polling.
+
+Dramatiq's own consumer polls with a back-off of up to a second, which an idle pipeline would pay at every stage. Here
+each enqueue is also published, and a consumer that found its queue empty waits for that word (and looks anyway after
+`worker_timeout`, so a lost word costs time and never a job).
+"""
+
+import threading
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AsyncIO, Callbacks, CurrentMessage, Middleware, Retries, ShutdownNotifications
+
+WAKE_CHANNEL = "dp:wake"
+NAMESPACE = "dp:dramatiq"
+
+
+class Wakeups:
+    """Listens to the wake channel in one thread, and keeps an event for each queue."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._events: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def event(self, queue: str) -> threading.Event:
+        """Give the event of a queue; the first call starts to listen."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
+                self._thread.start()
+            return self._events.setdefault(queue, threading.Event())
+
+    def _wake(self, queue: str | None) -> None:
+        with self._lock:
+            events: Iterable[threading.Event] = (
+                list(self._events.values()) if queue is None else [self._events.get(queue, threading.Event())]
+            )
+        for event in events:
+            event.set()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                    channel.subscribe(WAKE_CHANNEL)
+                    self._wake(None)  # whatever came while nobody listened
+                    while not self._stop.is_set():
+                        word = channel.get_message(timeout=1.0)
+                        if word:
+                            self._wake(word["data"].decode())
+            except (redis.ConnectionError, redis.TimeoutError, OSError):
+                self._stop.wait(0.5)  # consumers go on with their own timeout meanwhile
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+
+
+class WakingConsumer(dramatiq.Consumer):
+    """A Redis consumer that waits for a wake-up when its queue is empty."""
+
+    def __init__(self, inner: dramatiq.Consumer, event: threading.Event, timeout: float) -> None:
+        self._inner = inner
+        self._event = event
+        self._timeout = timeout
+
+    def ack(self, message: Any) -> None:
+        """Acknowledge a message."""
+        self._inner.ack(message)
+
+    def nack(self, message: Any) -> None:
+        """Move a message to the dead-letter queue."""
+        self._inner.nack(message)
+
+    def requeue(self, messages: Iterable[Any]) -> None:
+        """Put unprocessed messages back."""
+        self._inner.requeue(messages)
+
+    def __next__(self) -> Any:
+        """Give the next message, or None after a wake-up or the timeout."""
+        self._event.clear()
+        message = next(self._inner)
+        if message is None:
+            self._event.wait(self._timeout)
+        return message
+
+    def close(self) -> None:
+        """Close the inner consumer."""
+        self._inner.close()
+
+
+class WakingRedisBroker(RedisBroker):
+    """Dramatiq's Redis broker, publishing a word for each enqueue and waking its consumers by it."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.wakeups = Wakeups(self.client)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        """Make a consumer whose own poll sleeps a millisecond at most, inside one that waits for the word."""
+        inner = super().consume(queue_name, prefetch, 1)
+        return WakingConsumer(inner, self.wakeups.event(queue_name), timeout / 1000)
+
+    def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
+        """Enqueue and publish. A failed publish is not an error: consumers look by themselves before long."""
+        message = super().enqueue(message, delay=delay)
+        try:
+            self.client.publish(WAKE_CHANNEL, message.queue_name)
+        except redis.RedisError:
+            self.logger.warning("could not publish the wake-up of queue %s", message.queue_name)
+        return message
+
+    def close(self) -> None:
+        """Stop the listener and close."""
+        self.wakeups.close()
+        super().close()
+
+
+def make_broker(url: str, *extra: Middleware, retry_floor: timedelta = timedelta(seconds=1)) -> WakingRedisBroker:
+    """Make the broker of a process, without limits on retries: a fault of ours must never lose a job."""
+    middleware: list[Middleware] = [
+        AsyncIO(),
+        CurrentMessage(),
+        ShutdownNotifications(),
+        Callbacks(),
+        Retries(max_retries=None, min_backoff=int(retry_floor.total_seconds() * 1000), max_backoff=60_000),
+        *extra,
+    ]
+    broker = WakingRedisBroker(
+        client=redis.Redis.from_url(url, health_check_interval=30), middleware=middleware, namespace=NAMESPACE,
+    )
+    dramatiq.set_broker(broker)
+    return broker

@@ -1,0 +1,97 @@
+"""The order of the stages: an explicit list that a reader can check, and that is checked before anything runs.
+
+Stages come from the entry-point group `danepipe.stages`, ours like anybody's. `build` raises `LineError` with a
+sentence for an unknown name, a stage named twice, types that do not chain, or a missing end.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from stages.contract import Consigned, Consignment, Level, Notice, Owed, Stage
+from stages.message import Message
+
+STAGES = "danepipe.stages"
+
+
+class LineError(Exception):
+    """The configured line cannot work; the text says which stage and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Message stages in order, destination stages in order, and the stage that rules on notices."""
+
+    messages: tuple[Stage, ...]
+    destinations: tuple[Stage, ...]
+    notices: Stage
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """List all stages in order."""
+        return (*self.messages, *self.destinations, self.notices)
+
+    @property
+    def first(self) -> Stage:
+        """Give the stage that accepted mail and due retries enter."""
+        return self.messages[0]
+
+    def after(self, stage: Stage) -> Stage | None:
+        """Give the next stage of the same level, or None at its end."""
+        row = self.messages if stage.level is Level.MESSAGE else self.destinations
+        place = row.index(stage) + 1
+        return row[place] if place < len(row) else None
+
+
+def registered() -> dict[str, Stage]:
+    """Load every registered stage by its entry-point name. Raises `LineError` for one that is not a Stage."""
+    found: dict[str, Stage] = {}
+    for entry in entry_points(group=STAGES):
+        stage = entry.load()
+        if not isinstance(stage, Stage):
+            raise LineError(f"entry point {entry.name!r} in group {STAGES} is {stage!r}, expected a stages.contract.Stage")
+        if stage.name != entry.name:
+            raise LineError(f"entry point {entry.name!r} in group {STAGES} holds a stage named {stage.name!r}")
+        found[entry.name] = stage
+    return found
+
+
+def build(names: Sequence[str], known: Mapping[str, Stage] | None = None) -> Line:
+    """Check the configured order and make the line. Raises `LineError`."""
+    known = registered() if known is None else known
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; known stages: {', '.join(sorted(known))}"
+            raise LineError(f"pipeline.stages names {name!r}, which no installed package provides{hint}")
+        if list(names).count(name) > 1:
+            raise LineError(f"pipeline.stages names {name!r} more than once")
+    stages = [known[name] for name in names]
+    levels = [stage.level for stage in stages]
+    if levels != sorted(levels, key=[Level.MESSAGE, Level.DESTINATION, Level.NOTICE].index):
+        raise LineError("pipeline.stages must hold message stages first, then destination stages, then the notice stage")
+    messages = tuple(stage for stage in stages if stage.level is Level.MESSAGE)
+    destinations = tuple(stage for stage in stages if stage.level is Level.DESTINATION)
+    notices = [stage for stage in stages if stage.level is Level.NOTICE]
+    _chain(messages, Message, Consigned, "message")
+    _chain(destinations, Consignment, None, "destination")
+    if len(notices) != 1 or notices[0].takes is not Owed or notices[0].gives is not Notice:
+        raise LineError("pipeline.stages must end in one stage that takes Owed and gives Notice, such as 'bounce'")
+    return Line(messages, destinations, notices[0])
+
+
+def _chain(row: Sequence[Stage], first: type, last: type | None, level: str) -> None:
+    if not row:
+        raise LineError(f"pipeline.stages has no {level} stage")
+    wanted = first
+    for before, stage in zip((None, *row), row, strict=False):
+        if stage.takes is not wanted:
+            giver = f"{before.name!r} gives" if before else "it is handed"
+            raise LineError(
+                f"stage {stage.name!r} takes {stage.takes.__name__}, but {giver} {wanted.__name__}: "
+                "stages must stand in an order in which the types chain",
+            )
+        wanted = stage.gives
+    if last is not None and wanted is not last:
+        raise LineError(f"the last {level} stage {row[-1].name!r} gives {wanted.__name__}, expected {last.__name__}")

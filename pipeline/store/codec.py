@@ -1,0 +1,36 @@
+"""Turn the values of `stages` into JSON for Redis and back.
+
+One adapter a type, made once: pydantic checks what comes back, so that a value written by another version, or by
+hand, is a clear error (`CodecError`) and never a half-filled object.
+"""
+
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+class CodecError(Exception):
+    """Something in Redis is not what we wrote there."""
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def encode(kind: Any, value: object) -> bytes:
+    """Write a value of the given type as JSON."""
+    return _adapter(kind).dump_json(value)
+
+
+def decode(kind: type[T], data: bytes | str) -> T:
+    """Read a value of the given type. Raises `CodecError` with the type and the first fault."""
+    try:
+        value: T = _adapter(kind).validate_json(data)
+    except ValidationError as error:
+        name = getattr(kind, "__name__", str(kind))
+        raise CodecError(f"not a {name} as this version writes it: {error.errors()[0]}") from error
+    return value

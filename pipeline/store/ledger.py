@@ -1,0 +1,354 @@
+"""The ledger: every message, where each recipient stands, who works on it, and when it is due again.
+
+It is the truth; a Dramatiq message is only a nudge to look here. Groups are the unit that moves: "<message>/<n>,<n>"
+names recipients of one message, and a group stands in exactly one place: the list before a stage, the ready queue of
+a destination, a claim, the schedule, or among the held. Every change is one Lua script, fenced by the claim it rests
+on: `commit` returns None when the lease was lost, and then nothing was written.
+
+Raises `StoreUnavailable` and `StoreFull` (see `connection`), and nothing else for what Redis does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.store.codec import decode, encode
+from pipeline.store.connection import store_errors
+from stages.contract import Owed
+from stages.message import FINAL, Envelope, Message, MessageId, Recipient, RecipientId
+
+_LUA = Path(__file__).parent / "lua"
+
+
+def group_of(message: MessageId, numbers: Iterable[str]) -> str:
+    """Name some recipients of one message, in the form that lists and the schedule hold."""
+    return f"{message}/{','.join(numbers)}"
+
+
+def number_of(recipient: RecipientId) -> str:
+    """Give the part of a recipient id after the message: "0", or "0+1" for a copy."""
+    return recipient.partition("/")[2]
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one commit writes: recipients as they stand now, what is settled, and where the rest goes on."""
+
+    recipients: dict[str, bytes] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    settled: int = 0
+    push: list[dict[str, Any]] = field(default_factory=list)
+    schedule: list[dict[str, Any]] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+
+    def put(self, recipient: Recipient) -> None:
+        """Keep a recipient as it stands now."""
+        self.recipients[number_of(recipient.id)] = encode(Recipient, recipient)
+
+    def to_place(self, stage: str, group: str, payload: bytes | None) -> None:
+        """Hand a group over to a message-level stage, with the item it takes."""
+        self.push.append({
+            "list": f"place:{stage}", "group": group, "nudge": stage,
+            "payload": payload.decode() if payload else None, "into": f"item:{stage}",
+        })  # fmt: skip
+
+    def to_ready(self, destination: str, group: str) -> None:
+        """Put a group into the ready queue of a destination."""
+        self.push.append(
+            {"list": f"ready:{destination}", "group": group, "nudge": f"to:{destination}", "destination": destination},
+        )
+
+    def owe(self, owed: Owed) -> None:
+        """Record that a notice may be owed; the message is kept until stage `bounce` has ruled."""
+        self.push.append({
+            "list": "place:bounce", "group": owed_group(owed), "nudge": "bounce", "owed": True,
+            "payload": encode(Owed, owed).decode(), "into": "item:bounce",
+        })  # fmt: skip
+
+    def later(self, group: str, at: datetime) -> None:
+        """Schedule a group."""
+        self.schedule.append({"group": group, "at": _ms(at)})
+
+    def json(self) -> bytes:
+        """Write the form that the script reads."""
+        return orjson.dumps(
+            {
+                "recipients": {number: value.decode() for number, value in self.recipients.items()},
+                "added": self.added,
+                "settled": self.settled,
+                "push": self.push,
+                "schedule": self.schedule,
+                "forget": self.forget,
+            },
+        )
+
+
+def owed_group(owed: Owed) -> str:
+    """Name a notice owed: the group it is about and the kind of notice."""
+    numbers = (number_of(recipient.id) for recipient in owed.message.recipients)
+    return f"{group_of(owed.message.id, numbers)}!{owed.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit led to: open recipients and notices of the message, and the places that want a nudge."""
+
+    open: int
+    nudges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as the ledger has it, with where each recipient stands ("schedule", "ready:<destination>", ...)."""
+
+    message: Message
+    places: Mapping[str, str]
+    open: int
+
+
+class Ledger:
+    """All states of all messages. `first` is the stage at which accepted mail and due retries enter."""
+
+    def __init__(
+        self,
+        redis: Any,  # redis.asyncio.Redis, whose stubs mix in the synchronous return types
+        *,
+        prefix: str = "dp:",
+        first: str = "route",
+        retention: timedelta = timedelta(hours=1),
+    ) -> None:
+        self.redis = redis
+        self.prefix = prefix
+        self.first = first
+        self._retention = int(retention.total_seconds())
+        self._scripts = {path.stem: redis.register_script(path.read_bytes()) for path in _LUA.glob("*.lua")}
+
+    async def _run(self, script: str, *args: object) -> Any:
+        with store_errors():
+            return await self._scripts[script](args=[self.prefix, *args])
+
+    # Accepting
+
+    async def accept(self, message: Message, content: bytes) -> bool | None:
+        """Keep a message durably. True: stage `first` wants a nudge; None: the id was known, nothing was changed."""
+        pairs: list[object] = []
+        for recipient in message.recipients:
+            pairs += [number_of(recipient.id), encode(Recipient, recipient)]
+        group = group_of(message.id, (number_of(recipient.id) for recipient in message.recipients))
+        kept = await self._run(
+            "accept",
+            message.id,
+            _ms(message.envelope.accepted),
+            encode(Envelope, message.envelope),
+            content,
+            self.first,
+            group,
+            *pairs,
+        )
+        return None if kept == 0 else kept == 2
+
+    # Working
+
+    async def claim(self, list_: str, token: str, count: int, until: datetime) -> list[str]:
+        """Take up to `count` groups from a list (`place:<stage>` or `ready:<destination>`) under the token's lease."""
+        groups = await self._run("claim", list_, token, count, _ms(until))
+        return [group.decode() for group in groups]
+
+    async def extend(self, token: str, until: datetime) -> None:
+        """Prolong a lease that is still ours."""
+        with store_errors():
+            await self.redis.zadd(f"{self.prefix}claims", {token: _ms(until)}, xx=True)
+
+    async def commit(self, token: str, group: str, changes: Changes) -> Committed | None:
+        """Make verdicts true. None: the lease was lost, somebody else has the group, and nothing was written."""
+        result = await self._run("commit", token, group, self._retention, changes.json())
+        if result[0] == 0:
+            return None
+        return Committed(int(result[1]), tuple(nudge.decode() for nudge in result[2:]))
+
+    async def give_back(self, token: str, groups: Sequence[str] = ()) -> tuple[str, ...]:
+        """Put claimed groups (all of them if none are named) back where they came from; returns the lists."""
+        return tuple(name.decode() for name in await self._run("giveback", token, *groups))
+
+    async def payloads(self, stage: str, groups: Sequence[str]) -> list[bytes | None]:
+        """Fetch the items handed to a stage for these groups; None where there is none."""
+        with store_errors():
+            values: list[bytes | None] = await self.redis.hmget(f"{self.prefix}item:{stage}", list(groups))
+        return values
+
+    async def load(self, groups: Sequence[str]) -> list[Message | None]:
+        """Fetch the messages that groups name, each with just those recipients; None where it is gone."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for group in groups:
+                    message, _, numbers = group.partition("/")
+                    wanted = [f"r:{number}" for number in numbers.partition("!")[0].split(",")]
+                    pipe.hmget(f"{self.prefix}msg:{message}", ["envelope", *wanted])
+                rows = await pipe.execute()
+        return [self._message(group.partition("/")[0], row) for group, row in zip(groups, rows, strict=True)]
+
+    @staticmethod
+    def _message(message: str, row: Sequence[bytes | None]) -> Message | None:
+        if row[0] is None:
+            return None
+        recipients = tuple(decode(Recipient, value) for value in row[1:] if value is not None)
+        return Message(MessageId(message), decode(Envelope, row[0]), recipients)
+
+    async def content(self, message: MessageId) -> bytes:
+        """Fetch the octets of a message. Raises KeyError if it is settled and gone."""
+        with store_errors():
+            body: bytes | None = await self.redis.get(f"{self.prefix}body:{message}")
+        if body is None:
+            raise KeyError(message)
+        return body
+
+    # Nudges
+
+    async def nudged(self, name: str) -> None:
+        """Take note that a nudge arrived: whatever comes in from now on sends another."""
+        with store_errors():
+            await self.redis.delete(f"{self.prefix}nudge:{name}")
+
+    async def hush(self, name: str, duration: timedelta) -> None:
+        """Let nothing nudge this place for a while, because a retry of its own is under way."""
+        with store_errors():
+            await self.redis.set(f"{self.prefix}nudge:{name}", 1, px=int(duration.total_seconds() * 1000))
+
+    # Destinations
+
+    async def backlog(self, destination: str) -> int:
+        """Count the groups in the ready queue of a destination."""
+        with store_errors():
+            return int(await self.redis.llen(f"{self.prefix}ready:{destination}"))
+
+    async def open_slot(self, destination: str, token: str, limit: int, now: datetime, until: datetime) -> bool:
+        """Take one of the connections that a destination may have at a time, over all workers on all hosts."""
+        return bool(await self._run("slot", destination, token, limit, _ms(now), _ms(until)))
+
+    async def extend_slot(self, destination: str, token: str, until: datetime) -> None:
+        """Prolong a slot that is still ours."""
+        with store_errors():
+            await self.redis.zadd(f"{self.prefix}slots:{destination}", {token: _ms(until)}, xx=True)
+
+    async def close_slot(self, destination: str, token: str) -> int:
+        """Give the connection slot back; returns the groups that still wait."""
+        return int(await self._run("unslot", destination, token))
+
+    async def hand_over(self, stage: str, destination: str, payload: bytes, expires_in: timedelta) -> None:
+        """Leave what a destination stage gave for the next one, for as long as it may be used."""
+        with store_errors():
+            milliseconds = max(1, int(expires_in.total_seconds() * 1000))
+            await self.redis.set(f"{self.prefix}given:{stage}:{destination}", payload, px=milliseconds)
+
+    async def handed(self, stage: str, destination: str) -> bytes | None:
+        """Fetch what was left for a destination stage; None when it is too old to be used, or was never left."""
+        with store_errors():
+            value: bytes | None = await self.redis.get(f"{self.prefix}given:{stage}:{destination}")
+        return value
+
+    # The clock's work
+
+    async def due(self, now: datetime, count: int = 500) -> tuple[int, bool]:
+        """Move due groups from the schedule to the first stage; returns how many, and whether to nudge."""
+        moved, nudge = await self._run("due", _ms(now), count, self.first)
+        return int(moved), bool(nudge)
+
+    async def next_due(self) -> datetime | None:
+        """Tell when the schedule has something to do next."""
+        with store_errors():
+            head = await self.redis.zrange(f"{self.prefix}schedule", 0, 0, withscores=True)
+        return datetime.fromtimestamp(head[0][1] / 1000, tz=UTC) if head else None
+
+    async def reap(self, now: datetime, count: int = 100) -> list[tuple[str, str, int]]:
+        """End claims whose lease is over; returns (token, list, groups) for each list that got groups back."""
+        flat = await self._run("reap", _ms(now), count)
+        triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        return [(token.decode(), name.decode(), int(groups)) for token, name, groups in triples]
+
+    async def waiting_places(self, stages: Sequence[str]) -> list[str]:
+        """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
+        with store_errors():
+            found: set[str] = set(stages)
+            async for member in self.redis.sscan_iter(f"{self.prefix}destinations", count=500):
+                found.add(f"to:{member.decode()}")
+            names = sorted(found)
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    kind = f"ready:{name[3:]}" if name.startswith("to:") else f"place:{name}"
+                    pipe.llen(f"{self.prefix}{kind}")
+                    pipe.set(f"{self.prefix}nudge:{name}", 1, nx=True, px=5000)
+                rows = await pipe.execute()
+            idle = [name for name, size, fresh in zip(names, rows[::2], rows[1::2], strict=True) if fresh and not size]
+            if idle:
+                await self.redis.delete(*(f"{self.prefix}nudge:{name}" for name in idle))
+        return [name for name, size, fresh in zip(names, rows[::2], rows[1::2], strict=True) if size and fresh]
+
+    # What operators see and do
+
+    async def stored(self, message: MessageId) -> Stored | None:
+        """Fetch a message with all its recipients and where they stand; None if it is unknown or long settled."""
+        with store_errors():
+            row = await self.redis.hgetall(f"{self.prefix}msg:{message}")
+        if not row:
+            return None
+        numbers = sorted((key[2:].decode() for key in row if key.startswith(b"r:")), key=_natural)
+        recipients = tuple(decode(Recipient, row[f"r:{number}".encode()]) for number in numbers)
+        places: dict[str, str] = {}
+        for recipient in recipients:
+            where = row.get(f"w:{number_of(recipient.id)}".encode(), b"").decode().rpartition("|")[0]
+            places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where
+        return Stored(Message(message, decode(Envelope, row[b"envelope"]), recipients), places, int(row[b"open"]))
+
+    async def page(self, after: str = "", count: int = 100) -> tuple[list[Stored], str]:
+        """List messages in the order of acceptance, a page at a time; pass the cursor on until it is empty."""
+        start = int(after or 0)
+        with store_errors():
+            ids = await self.redis.zrange(f"{self.prefix}messages", start, start + count - 1)
+        found = [await self.stored(MessageId(identifier.decode())) for identifier in ids]
+        cursor = str(start + count) if len(ids) == count else ""
+        return [stored for stored in found if stored is not None], cursor
+
+    async def counts(self) -> dict[str, int]:
+        """Count messages, scheduled groups, held groups, claims and destinations."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.zcard(f"{self.prefix}messages")
+                pipe.zcard(f"{self.prefix}schedule")
+                pipe.hlen(f"{self.prefix}held")
+                pipe.zcard(f"{self.prefix}claims")
+                pipe.scard(f"{self.prefix}destinations")
+                values = await pipe.execute()
+        return dict(zip(("messages", "scheduled", "held", "claims", "destinations"), map(int, values), strict=True))
+
+    async def move(self, recipient: Recipient, target: str, now: datetime, owed: Owed | None = None) -> str:
+        """Put one recipient elsewhere by an operator's hand: `route`, `held`, `failed` (with a notice) or `dropped`.
+
+        Returns "moved", "busy" (a worker has it right now), "settled" or "unknown".
+        """
+        message, _, number = recipient.id.partition("/")
+        result = await self._run(
+            "move",
+            message,
+            number,
+            target,
+            _ms(now),
+            encode(Recipient, recipient),
+            self.first,
+            owed_group(owed) if owed else "",
+            encode(Owed, owed) if owed else "",
+            self._retention,
+        )
+        return str(result.decode())
+
+
+def _natural(number: str) -> tuple[int, int]:
+    main, _, copy = number.partition("+")
+    return int(main), int(copy or 0)

@@ -1,0 +1,20 @@
+-- Keep a message: content, envelope, recipients, and its place before the first stage, all or nothing.
+-- ARGV: prefix, id, accepted (ms), envelope, content, place, group, then pairs of recipient number and JSON.
+-- Returns 0 if the id is known already (accepting again is harmless), 1 kept, 2 kept and the place wants a nudge.
+local p = ARGV[1]
+local id = ARGV[2]
+local key = p .. 'msg:' .. id
+if redis.call('EXISTS', key) == 1 then return 0 end
+redis.call('SET', p .. 'body:' .. id, ARGV[5])
+redis.call('HSET', key, 'envelope', ARGV[4])
+local open = 0
+local where = 'place:' .. ARGV[6] .. '|' .. ARGV[7]
+for i = 8, #ARGV, 2 do
+  redis.call('HSET', key, 'r:' .. ARGV[i], ARGV[i + 1], 'w:' .. ARGV[i], where)
+  open = open + 1
+end
+redis.call('HSET', key, 'open', open)
+redis.call('ZADD', p .. 'messages', ARGV[3], id)
+redis.call('RPUSH', p .. 'place:' .. ARGV[6], ARGV[7])
+if redis.call('SET', p .. 'nudge:' .. ARGV[6], 1, 'NX', 'PX', 5000) then return 2 end
+return 1

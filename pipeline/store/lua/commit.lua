@@ -1,0 +1,45 @@
+-- Make the verdicts on one claimed group true, all or nothing, if the lease is still ours.
+-- ARGV: prefix, token, group, retention (s), changes (JSON):
+--   recipients {number: json}, added [number...], settled n,
+--   push [{list, group, nudge, payload, into}], schedule [{group, at}], forget [payload hash]
+-- Returns {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
+local p, token, group = ARGV[1], ARGV[2], ARGV[3]
+local claim = p .. 'claim:' .. token
+if redis.call('HDEL', claim, group) == 0 then return {0} end
+if redis.call('HLEN', claim) <= 1 then
+  redis.call('DEL', claim)
+  redis.call('ZREM', p .. 'claims', token)
+end
+local c = cjson.decode(ARGV[5])
+local id = string.match(group, '^[^/]+')
+local key = p .. 'msg:' .. id
+for number, json in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, json) end
+for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
+local function stand(g, where)
+  for number in string.gmatch(string.match(g, '/([^!]*)'), '[^,]+') do
+    redis.call('HSET', key, 'w:' .. number, where .. '|' .. g)
+  end
+end
+local out = {1, 0}
+local change = #c.added - c.settled
+for _, push in ipairs(c.push) do
+  redis.call('RPUSH', p .. push.list, push.group)
+  if push.payload then redis.call('HSET', p .. push.into, push.group, push.payload) end
+  if push.owed then change = change + 1 else stand(push.group, push.list) end
+  if push.nudge and redis.call('SET', p .. 'nudge:' .. push.nudge, 1, 'NX', 'PX', 5000) then
+    out[#out + 1] = push.nudge
+  end
+  if push.destination then redis.call('SADD', p .. 'destinations', push.destination) end
+end
+for _, later in ipairs(c.schedule) do
+  redis.call('ZADD', p .. 'schedule', later.at, later.group)
+  stand(later.group, 'schedule')
+end
+local open = redis.call('HINCRBY', key, 'open', change)
+out[2] = open
+if open <= 0 then
+  redis.call('DEL', p .. 'body:' .. id)
+  redis.call('ZREM', p .. 'messages', id)
+  redis.call('EXPIRE', key, tonumber(ARGV[4]))
+end
+return out

@@ -1,0 +1,66 @@
+-- An operator's hand: take one recipient out of where it stands and put it elsewhere. A claimed recipient is busy.
+-- ARGV: prefix, message id, number, target ('route' | 'held' | 'failed' | 'dropped'), now (ms), recipient JSON,
+--       place of the first stage, owed group or '', owed payload, retention (s).
+-- Returns 'moved', 'busy', 'settled' (nothing left to move) or 'unknown'.
+local p, id, number, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local key = p .. 'msg:' .. id
+local stands = redis.call('HGET', key, 'w:' .. number)
+if not stands then
+  if redis.call('EXISTS', key) == 1 then return 'settled' end
+  return 'unknown'
+end
+local where, group = string.match(stands, '^(.-)|(.*)$')
+local removed
+if where == 'schedule' then removed = redis.call('ZREM', p .. 'schedule', group)
+elseif where == 'held' then removed = redis.call('HDEL', p .. 'held', group)
+else removed = redis.call('LREM', p .. where, 1, group) end
+if removed == 0 then
+  local recipient = redis.call('HGET', key, 'r:' .. number)
+  local state = recipient and cjson.decode(recipient).state
+  if state == 'delivered' or state == 'relayed' or state == 'failed' or state == 'dropped' then return 'settled' end
+  return 'busy'
+end
+local rest = {}
+for other in string.gmatch(string.match(group, '/(.*)'), '[^,]+') do
+  if other ~= number then rest[#rest + 1] = other end
+end
+if #rest > 0 then
+  local left = id .. '/' .. table.concat(rest, ',')
+  if where == 'schedule' then redis.call('ZADD', p .. 'schedule', ARGV[5], left)
+  elseif where == 'held' then redis.call('HSET', p .. 'held', left, ARGV[5])
+  else
+    local into = 'item:' .. string.sub(where, 7)
+    local payload = string.sub(where, 1, 6) == 'place:' and redis.call('HGET', p .. into, group)
+    if payload then
+      -- A hand-over is about its whole group: both parts start again at the first stage.
+      redis.call('HDEL', p .. into, group)
+      where = 'place:' .. ARGV[7]
+    end
+    redis.call('RPUSH', p .. where, left)
+  end
+  for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
+end
+local single = id .. '/' .. number
+redis.call('HSET', key, 'r:' .. number, ARGV[6])
+if target == 'route' then
+  redis.call('RPUSH', p .. 'place:' .. ARGV[7], single)
+  redis.call('HSET', key, 'w:' .. number, 'place:' .. ARGV[7] .. '|' .. single)
+elseif target == 'held' then
+  redis.call('HSET', p .. 'held', single, ARGV[5])
+  redis.call('HSET', key, 'w:' .. number, 'held|' .. single)
+else
+  redis.call('HDEL', key, 'w:' .. number)
+  local change = -1
+  if ARGV[8] ~= '' then
+    redis.call('RPUSH', p .. 'place:bounce', ARGV[8])
+    redis.call('HSET', p .. 'item:bounce', ARGV[8], ARGV[9])
+    change = 0
+  end
+  local open = redis.call('HINCRBY', key, 'open', change)
+  if open <= 0 then
+    redis.call('DEL', p .. 'body:' .. id)
+    redis.call('ZREM', p .. 'messages', id)
+    redis.call('EXPIRE', key, tonumber(ARGV[10]))
+  end
+end
+return 'moved'

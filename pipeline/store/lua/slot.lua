@@ -1,0 +1,8 @@
+-- Open a connection slot of a destination, so that limits hold across workers on all hosts.
+-- ARGV: prefix, destination, token, limit, now (ms), slot end (ms). Returns 1 if opened, 0 if all are taken.
+local key = ARGV[1] .. 'slots:' .. ARGV[2]
+redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[5])
+if redis.call('ZCARD', key) >= tonumber(ARGV[4]) then return 0 end
+redis.call('ZADD', key, ARGV[6], ARGV[3])
+redis.call('PEXPIRE', key, 600000)
+return 1

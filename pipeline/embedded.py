@@ -7,9 +7,11 @@ start goes on where this one stopped. Raises `NoRedis` with one sentence on how 
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +52,15 @@ def find_redis() -> RedisBinary:
     )
 
 
+def socket_path(directory: Path) -> Path:
+    """Give the socket of the embedded server whose data live in `directory`, whether it runs or not."""
+    socket = (directory / "redis.sock").absolute()
+    if len(str(socket)) <= _SOCKET_PATH_LIMIT:
+        return socket
+    digest = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"danepipe-{os.getuid()}-{digest}.sock"
+
+
 class EmbeddedRedis:
     """One private server, from `start` to `stop`."""
 
@@ -57,10 +68,7 @@ class EmbeddedRedis:
         self.binary = binary or find_redis()
         self.directory = directory
         self._process: asyncio.subprocess.Process | None = None
-        socket = directory / "redis.sock"
-        if len(str(socket.absolute())) > _SOCKET_PATH_LIMIT:
-            socket = Path(f"/tmp/danepipe-{os.getuid()}-{abs(hash(str(directory.absolute()))) % 10**8}.sock")  # noqa: S108 - owner-only socket, see above
-        self.socket = socket.absolute()
+        self.socket = socket_path(directory)
 
     @property
     def url(self) -> str:

@@ -72,16 +72,16 @@ class Runner:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._ledger = tools.ledger
+        self.ledger = tools.ledger
 
     # Message stages and notices: batches of groups from the place before the stage
 
     async def run_place(self, stage: Stage) -> bool:
         """Take one batch through a stage of level MESSAGE or NOTICE; returns whether more may be waiting."""
         tools = self._tools
-        await self._ledger.nudged(stage.name)
+        await self.ledger.nudged(stage.name)
         token = uuid4().hex
-        groups = await self._ledger.claim(f"place:{stage.name}", token, tools.limits.batch, self._lease_end())
+        groups = await self.ledger.claim(f"place:{stage.name}", token, tools.limits.batch, self._lease_end())
         if not groups:
             return False
         broken: Exception | None = None
@@ -89,14 +89,14 @@ class Runner:
         async with self._leased(token):
             for group, item in zip(groups, await self._items(stage, groups), strict=True):
                 if item is None:  # settled and gone: nothing is owed to it any more
-                    await self._ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
+                    await self.ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
                     continue
                 try:
                     nudges |= await self._rule(stage, token, group, item)
                 except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
                     broken = error
                     log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
-                    await self._ledger.give_back(token, [group])
+                    await self.ledger.give_back(token, [group])
         await tools.nudge(sorted(nudges))
         if broken is not None:
             raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
@@ -104,8 +104,8 @@ class Runner:
 
     async def _items(self, stage: Stage, groups: Sequence[str]) -> list[object | None]:
         if stage is self._tools.line.first:
-            return list(await self._ledger.load(groups))
-        payloads = await self._ledger.payloads(stage.name, groups)
+            return list(await self.ledger.load(groups))
+        payloads = await self.ledger.payloads(stage.name, groups)
         return [None if payload is None else decode(stage.takes, payload) for payload in payloads]
 
     async def _rule(self, stage: Stage, token: str, group: str, item: object) -> set[str]:
@@ -125,8 +125,8 @@ class Runner:
                 if isinstance(verdict, Proceed):
                     self._pass_on(stage, verdict, changes)
                 else:
-                    self._settle(stage, message, verdict, changes)
-        committed = await self._ledger.commit(token, group, changes)
+                    self._settle(stage, message, verdict, changes, DanePolicy())
+        committed = await self.ledger.commit(token, group, changes)
         return self._after(message, group, committed)
 
     async def _decide(self, stage: Stage, item: object, expected: tuple[RecipientId, ...]) -> tuple[Verdict, ...]:
@@ -182,11 +182,13 @@ class Runner:
 
     # Effects of verdicts
 
-    def _settle(self, stage: Stage, message: Message, verdict: Defer | Refuse | Done, changes: Changes) -> None:
+    def _settle(
+        self, stage: Stage, message: Message, verdict: Defer | Refuse | Done, changes: Changes, dane: DanePolicy,
+    ) -> None:
         named = [recipient for recipient in message.recipients if recipient.id in set(verdict.recipients)]
         match verdict:
-            case Defer(reason=reason, not_before=not_before):
-                self._defer(message, named, reason, not_before, changes)
+            case Defer():
+                self._defer(message, named, verdict, changes, dane)
             case Refuse(reason=reason):
                 self._fail(message, [self._noted(recipient, reason) for recipient in named], changes)
             case Done(reason=reason, relayed=relayed):
@@ -202,15 +204,15 @@ class Runner:
         return note_failure(recipient, reason, self._tools.now())
 
     def _defer(
-        self, message: Message, named: list[Recipient], reason: Reason, not_before: datetime | None, changes: Changes,
+        self, message: Message, named: list[Recipient], verdict: Defer, changes: Changes, dane: DanePolicy,
     ) -> None:
         chance = self._tools.chance()  # one for the group, so that it stays one transaction
         later: dict[datetime, list[Recipient]] = {}
         given_up, noticed = [], []
         for before in named:
-            recipient = self._noted(before, reason)
+            recipient = self._noted(before, verdict.reason)
             outcome = after_defer(
-                recipient, reason, not_before, message.envelope, self._dane(reason), self._tools.schedule,
+                recipient, verdict.reason, verdict.not_before, message.envelope, dane, self._tools.schedule,
                 self._tools.now(), chance,
             )  # fmt: skip
             if isinstance(outcome, GiveUp):
@@ -231,10 +233,6 @@ class Runner:
             changes.owe(Owed(NoticeKind.DELAYED, replace(message, recipients=tuple(noticed))))
         if given_up:
             self._fail(message, given_up, changes)
-
-    def _dane(self, reason: Reason) -> DanePolicy:
-        destination = str(reason.facts.get("destination", ""))
-        return self._tools.policy_for(Destination.parse(destination)).dane if destination else DanePolicy()
 
     def _fail(self, message: Message, recipients: list[Recipient], changes: Changes) -> None:
         failed = tuple(replace(recipient, state=State.FAILED) for recipient in recipients)
@@ -291,25 +289,25 @@ class Runner:
 
     async def run_destination(self, stage: Stage, key: str, *, last_try: bool) -> None:
         """Rule on what waits for a destination. Raises `TransientLookup` for a DNS failure unless it is the last try."""
-        await self._ledger.nudged(f"to:{key}")
+        await self.ledger.nudged(f"to:{key}")
         if Attempt in stage.wants:
             await self._deliver(stage, key)
             return
         facts: dict[type, object] = {}
         while True:
             token = uuid4().hex
-            groups = await self._ledger.claim(f"ready:{key}", token, self._tools.limits.batch, self._lease_end())
+            groups = await self.ledger.claim(f"ready:{key}", token, self._tools.limits.batch, self._lease_end())
             if not groups:
                 return
             async with self._leased(token):
                 try:
                     going_on = await self._rule_batch(stage, key, token, groups, facts, last_try=last_try)
                 except TransientLookup:
-                    await self._ledger.give_back(token)
+                    await self.ledger.give_back(token)
                     raise
                 except Exception as error:
                     log.emit("stage.error", level="error", stage=stage.name, group=groups[0], error=repr(error))
-                    await self._ledger.give_back(token)
+                    await self.ledger.give_back(token)
                     raise StageBroke(f"stage {stage.name}: {error!r}") from error
             if going_on:
                 return
@@ -319,16 +317,16 @@ class Runner:
     ) -> bool:
         """Rule on one batch; returns True when it was passed on (the next stage then takes the whole queue)."""
         started = self._tools.now()
-        loaded = dict(zip(groups, await self._ledger.load(groups), strict=True))
+        loaded = dict(zip(groups, await self.ledger.load(groups), strict=True))
         present = {group: message for group, message in loaded.items() if message is not None}
         for group in groups:
             if group not in present:
-                await self._ledger.commit(token, group, Changes())
+                await self.ledger.commit(token, group, Changes())
         if not present:
             return False
         item = await self._destination_item(stage, key, tuple(present.values()))
         if item is None:
-            await self._ledger.give_back(token)
+            await self.ledger.give_back(token)
             await self._tools.nudge([f"to:{key}"])
             return True
         for wanted in stage.wants:
@@ -355,14 +353,14 @@ class Runner:
                 continue
             await self._commit_share(stage, key, token, group, message, verdicts)
         if back:
-            await self._ledger.give_back(token, back)
+            await self.ledger.give_back(token, back)
             await self._send_on(stage, key, len(back))
         return bool(passing)
 
     async def _destination_item(self, stage: Stage, key: str, messages: tuple[Message, ...]) -> object | None:
         if stage is self._tools.line.destinations[0]:
             return Consignment(Destination.parse(key), messages)
-        payload = await self._ledger.handed(stage.name, key)
+        payload = await self.ledger.handed(stage.name, key)
         return None if payload is None else replace(decode(Planned, payload), messages=messages)
 
     async def _hand_over(self, stage: Stage, key: str, planned: Planned) -> None:
@@ -370,7 +368,7 @@ class Runner:
         if following is None:
             return
         lasts = max(planned.plan.expires - self._tools.now(), self._tools.limits.plan_floor)
-        await self._ledger.hand_over(following.name, key, encode(Planned, replace(planned, messages=())), lasts)
+        await self.ledger.hand_over(following.name, key, encode(Planned, replace(planned, messages=())), lasts)
 
     async def _send_on(self, stage: Stage, key: str, backlog: int) -> None:
         following = self._tools.line.after(stage)
@@ -392,35 +390,36 @@ class Runner:
     ) -> None:
         """Commit the verdicts on one group; recipients that proceed stay in the ready queue."""
         changes = Changes()
+        dane = self._tools.policy_for(Destination.parse(key)).dane
         mine = set(message.recipient_ids)
         for verdict in verdicts:
             share = tuple(recipient for recipient in verdict.recipients if recipient in mine)
             if share and isinstance(verdict, Proceed):
                 changes.to_ready(key, group_of(message.id, map(number_of, share)))
             elif share and not isinstance(verdict, Proceed):
-                self._settle(stage, message, replace(verdict, recipients=share), changes)
-        await self._tools.nudge(sorted(self._after(message, group, await self._ledger.commit(token, group, changes))))
+                self._settle(stage, message, replace(verdict, recipients=share), changes, dane)
+        await self._tools.nudge(sorted(self._after(message, group, await self.ledger.commit(token, group, changes))))
 
     async def _deliver(self, stage: Stage, key: str) -> None:
         """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled."""
         tools = self._tools
-        payload = await self._ledger.handed(stage.name, key)
+        payload = await self.ledger.handed(stage.name, key)
         if payload is None:
-            if await self._ledger.backlog(key):
+            if await self.ledger.backlog(key):
                 await tools.nudge([f"to:{key}"])
             return
         planned = decode(Planned, payload)
         policy = tools.policy_for(planned.plan.destination)
         token = uuid4().hex
-        if not await self._ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
+        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
             return
         backlog = 0
         try:
             async with self._leased(token, slot=key):
                 await self._drain(stage, key, token, planned, policy)
         finally:
-            await self._ledger.give_back(token)
-            backlog = await self._ledger.close_slot(key, token)
+            await self.ledger.give_back(token)
+            backlog = await self.ledger.close_slot(key, token)
         if backlog:
             await tools.nudge([f"{stage.name}:to:{key}"])
 
@@ -433,15 +432,15 @@ class Runner:
             for _ in range(tools.limits.fair_share):
                 if tools.now() > deadline:
                     return
-                groups = await self._ledger.claim(f"ready:{key}", token, 1, self._lease_end())
+                groups = await self.ledger.claim(f"ready:{key}", token, 1, self._lease_end())
                 if not groups:
                     return
-                (message,) = await self._ledger.load(groups)
+                (message,) = await self.ledger.load(groups)
                 if message is None or not message.recipients:
-                    await self._ledger.commit(token, groups[0], Changes())
+                    await self.ledger.commit(token, groups[0], Changes())
                     continue
                 under_way[message.id] = _UnderWay(groups[0], message, tools.now())
-                yield Parcel(message, lambda identifier=message.id: self._ledger.content(identifier))  # type: ignore[misc]
+                yield Parcel(message, lambda identifier=message.id: self.ledger.content(identifier))  # type: ignore[misc]
 
         async for attempt in tools.courier.deliver(planned.plan, policy, parcels()):
             await self._judge(stage, token, planned, policy, attempt, under_way)
@@ -485,9 +484,9 @@ class Runner:
         async def prolong() -> None:
             while True:
                 await asyncio.sleep(self._tools.limits.lease.total_seconds() / 3)
-                await self._ledger.extend(token, self._lease_end())
+                await self.ledger.extend(token, self._lease_end())
                 if slot is not None:
-                    await self._ledger.extend_slot(slot, token, self._lease_end())
+                    await self.ledger.extend_slot(slot, token, self._lease_end())
 
         task = asyncio.create_task(prolong())
         try:

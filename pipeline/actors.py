@@ -1,0 +1,145 @@
+"""One Dramatiq actor and one queue for each stage of the line: `dramatiq pipeline.actors`, or `danepipe work`.
+
+The configuration is the file that DANEPIPE_CONFIG names, else the usual places. An actor's message carries ids only
+and says "look here"; running it twice, late, or after somebody else did the work changes nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.errors import Retry
+from dramatiq.middleware import CurrentMessage, Middleware
+
+from pipeline import log
+from pipeline.broker import make_broker
+from pipeline.config import load
+from pipeline.line import build
+from pipeline.nudges import Nudger
+from pipeline.runner import Runner, TransientLookup
+from pipeline.spine import Spine, redis_url
+from stages.contract import Level, Stage
+
+_named = os.environ.get("DANEPIPE_CONFIG")
+config = load(Path(_named) if _named else None, os.environ)
+line = build(config.pipeline.stages)
+
+
+class WorkerProcess(Middleware):
+    """Opens what the actors work with on the event loop of the worker, and closes it after the last of them."""
+
+    def __init__(self) -> None:
+        self._stack: contextlib.AsyncExitStack | None = None
+        self._checks: asyncio.Task[None] | None = None
+        self._runner: Runner | None = None
+
+    @property
+    def runner(self) -> Runner:
+        """Give the runner. Raises RuntimeError outside a running worker."""
+        if self._runner is None:
+            raise RuntimeError("actors run only inside a worker: danepipe work, or dramatiq pipeline.actors")
+        return self._runner
+
+    def after_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Open."""
+        self._on_loop(self._open())
+
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Take note that the worker is stopping."""
+        log.emit("process.stopping")
+
+    def before_worker_thread_shutdown(self, broker: Any, thread: Any) -> None:
+        """Leave the rest open until every thread has ended."""
+
+    def close(self) -> None:
+        """Close, while the event loop still runs."""
+        self._on_loop(self._close())
+
+    @staticmethod
+    def _on_loop(coroutine: Any) -> None:
+        thread = get_event_loop_thread()
+        if thread is None:
+            raise RuntimeError("the AsyncIO middleware must come before this one")
+        thread.run_coroutine(coroutine)
+
+    async def _open(self) -> None:
+        log.configure(config, role="work")
+        nudger = Nudger(redis_url(config), line, broker)
+
+        async def nudge(names: Any) -> None:
+            await asyncio.to_thread(nudger.send, names)
+
+        async with contextlib.AsyncExitStack() as stack:
+            spine = await stack.enter_async_context(Spine.open(config, nudge))
+            resolver = spine.resolver()
+            stack.push_async_callback(resolver.aclose)
+            self._runner = spine.runner(resolver)
+            self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval))
+            self._stack = stack.pop_all()
+        log.emit("process.started")
+
+    async def _close(self) -> None:
+        if self._checks is not None:
+            self._checks.cancel()
+            await asyncio.gather(self._checks, return_exceptions=True)
+        if self._stack is not None:
+            await self._stack.aclose()
+        log.emit("process.stopped")
+
+
+process = WorkerProcess()
+broker = make_broker(redis_url(config), process)
+
+
+def _place_actor(stage: Stage) -> Callable[[], Any]:
+    async def run() -> None:
+        while await process.runner.run_place(stage):
+            pass
+
+    return run
+
+
+def _destination_actor(stage: Stage) -> Callable[[list[str]], Any]:
+    async def run(destinations: list[str]) -> None:
+        tried = _retries()
+        patience: tuple[timedelta, ...] = tuple(config.dns.retry)
+        last = tried >= len(patience)
+
+        async def one(key: str) -> None:
+            try:
+                await process.runner.run_destination(stage, key, last_try=last)
+            except TransientLookup as error:
+                delay = patience[tried]
+                await process.runner.ledger.hush(f"to:{key}", delay + timedelta(seconds=2))
+                if len(destinations) > 1:  # each comes back by itself
+                    message = broker.get_actor(stage.name).message([key])
+                    await asyncio.to_thread(broker.enqueue, message, delay=int(delay.total_seconds() * 1000))
+                    return
+                raise Retry(str(error), delay=int(delay.total_seconds() * 1000)) from error
+
+        results = await asyncio.gather(*(one(key) for key in destinations), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    return run
+
+
+def _retries() -> int:
+    message = CurrentMessage.get_current_message()
+    return int(message.options.get("retries", 0)) if message is not None else 0
+
+
+for _stage in line.stages:
+    _make = _destination_actor if _stage.level is Level.DESTINATION else _place_actor
+    dramatiq.actor(
+        actor_name=_stage.name, queue_name=_stage.name, throws=(), broker=broker,
+    )(_make(_stage))
+
+__all__ = ["broker", "line", "process"]

@@ -1,0 +1,72 @@
+"""The clock: moves due mail to the first stage, takes work back from the dead, and nudges whatever stands still.
+
+Any number of clocks may run; each step is one atomic script. Nothing is lost while none runs: mail only waits.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from pipeline import log
+from pipeline.spine import Spine
+from pipeline.store.connection import StoreFull, StoreUnavailable
+from stages.contract import Stage
+
+TICK = timedelta(milliseconds=500)
+SWEEP = timedelta(seconds=5)
+
+
+class Clock:
+    """Runs until it is cancelled or `stop` is set."""
+
+    def __init__(self, spine: Spine, now: Callable[[], datetime], *, tick: timedelta = TICK) -> None:
+        self._spine = spine
+        self._now = now
+        self._tick = tick.total_seconds()
+        self._swept: datetime | None = None
+        self._away = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tick until `stop` is set. Redis being away is waited out."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except (StoreUnavailable, StoreFull) as error:
+                if not self._away:
+                    log.emit("redis.unavailable", level="error", text=str(error))
+                self._away = True
+            else:
+                if self._away:
+                    log.emit("redis.restored")
+                self._away = False
+            await _wait(stop.wait(), self._tick)
+
+    async def step(self) -> None:
+        """Do what is due now."""
+        ledger = self._spine.ledger
+        now = self._now()
+        nudge = False
+        while True:
+            moved, wanted = await ledger.due(now)
+            nudge = nudge or wanted
+            if moved < 500:
+                break
+        if nudge:
+            await self._spine.nudge([ledger.first])
+        for token, place, groups in await ledger.reap(now):
+            log.emit("lease.reaped", level="warning", token=token, place=place, groups=groups)
+            self._swept = None
+        if self._swept is None or now - self._swept >= SWEEP:
+            self._swept = now
+            await self._spine.nudge(await ledger.waiting_places([stage.name for stage in self._places()]))
+
+    def _places(self) -> tuple[Stage, ...]:
+        return (*self._spine.line.messages, self._spine.line.notices)
+
+
+async def _wait(what: Awaitable[object], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await what
+    except TimeoutError:
+        return

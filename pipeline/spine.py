@@ -1,0 +1,159 @@
+"""Everything a process needs, opened in order and closed in reverse.
+
+`Spine.open(config)` connects to Redis and gives the ledger, the run-time exclusions and `submit`, which is all that
+accepting mail and the commands need. `runner()` adds what a worker needs: resolver, gatherers, courier.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from delivery.courier import Courier
+from delivery.resolver import Resolver
+from pipeline import log
+from pipeline.accept.door import Submission, prepare
+from pipeline.config import Config
+from pipeline.facts import Context, gatherers
+from pipeline.line import Line, build
+from pipeline.postmaster import Postmaster
+from pipeline.runner import Limits, Runner, Tools
+from pipeline.store.answers import SharedAnswers
+from pipeline.store.connection import check_safety, connect
+from pipeline.store.exclusions import ExclusionStore
+from pipeline.store.ledger import Ledger
+from stages.message import Message, MessageId
+
+Nudge = Callable[[Sequence[str]], Any]
+
+
+def utc_now() -> datetime:
+    """Tell the time."""
+    return datetime.now(UTC)
+
+
+def new_id() -> MessageId:
+    """Make a message id: the millisecond in base 36 and 40 random bits, so that ids sort by time and never meet."""
+    return MessageId(f"{_base36(time.time_ns() // 1_000_000)}{_base36(secrets.randbits(40)).rjust(8, '0')}")
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[rest] + digits
+    return digits or "0"
+
+
+def redis_url(config: Config) -> str:
+    """Give the address of Redis; "embedded" is the socket of a running `danepipe up` in the same data directory."""
+    if config.redis.url != "embedded":
+        return config.redis.url
+    # The module that starts it is not imported by those who only connect.
+    from pipeline.embedded import socket_path  # noqa: PLC0415
+
+    return f"unix://{socket_path(config.store.dir)}"
+
+
+class Spine:
+    """Redis and what stands on it, for one process."""
+
+    def __init__(self, config: Config, redis: Any, line: Line, nudge: Nudge) -> None:
+        self.config = config
+        self.redis = redis
+        self.line = line
+        self.ledger = Ledger(redis, first=line.first.name)
+        self.exclusions = ExclusionStore(redis)
+        self._nudge = nudge
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: Config, nudge: Nudge | None = None) -> "AsyncIterator[Spine]":
+        """Connect, check that Redis keeps what it is given, and close at the end.
+
+        Raises `StoreUnavailable`, `UnsafeStore`, `LineError`.
+        """
+        line = build(config.pipeline.stages)
+        redis = connect(redis_url(config))
+        try:
+            faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
+            for fault in faults:
+                log.emit("redis.unsafe", level="warning", text=fault)
+            yield cls(config, redis, line, nudge or _enqueue(config))
+        finally:
+            await redis.aclose()
+
+    async def submit(self, submission: Submission) -> MessageId:
+        """Keep a message durably, log it and nudge the first stage. Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`."""
+        identifier = new_id()
+        envelope, recipients, content = prepare(submission, self.config.hostname, identifier, utc_now())
+        wants_nudge = await self.ledger.accept(Message(identifier, envelope, recipients), content)
+        log.emit(
+            "message.accepted", message=identifier, sender=str(envelope.sender) if envelope.sender else "",
+            recipients=[str(recipient.address) for recipient in recipients], size=envelope.content.size,
+            source=envelope.origin.source, peer=envelope.origin.peer, protocol=envelope.origin.protocol,
+        )  # fmt: skip
+        if wants_nudge:
+            await self.nudge([self.line.first.name])
+        return identifier
+
+    async def nudge(self, names: Sequence[str]) -> None:
+        """Send the nudges that a change asked for. A failure is logged: the sweep nudges again."""
+        if not names:
+            return
+        try:
+            await self._nudge(names)
+        except Exception as error:  # noqa: BLE001 - the mail is durable, and the sweep of the clock makes this good
+            log.emit("nudge.failed", level="warning", names=list(names), error=repr(error))
+
+    def resolver(self) -> Resolver:
+        """Make the resolver of this process, with the shared cache behind its own."""
+        return Resolver(
+            self.config.dns_settings(), now=utc_now, shared=SharedAnswers(self.redis),
+            on_event=lambda name, fields: log.emit(name, level=_level(name), **fields),
+        )  # fmt: skip
+
+    def runner(self, resolver: Resolver) -> Runner:
+        """Make the runner of a worker process."""
+        config = self.config
+        jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
+        context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
+        postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now)
+        return Runner(
+            Tools(
+                line=self.line,
+                ledger=self.ledger,
+                gatherers=gatherers(context),
+                courier=Courier(config.smtp_settings()),
+                schedule=config.schedule(),
+                post=postmaster.post,
+                nudge=self.nudge,
+                policy_for=config.policy_for,
+                now=utc_now,
+                chance=jitter.random,
+                limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
+            ),
+        )
+
+
+def _level(event: str) -> str:
+    return "error" if event == "resolver.suspended" else "info"
+
+
+def _enqueue(config: Config) -> Nudge:
+    """Send nudges as Dramatiq messages from a process that is no worker."""
+    made: list[Any] = []
+
+    async def nudge(names: Sequence[str]) -> None:
+        if not made:
+            from pipeline.nudges import Nudger  # noqa: PLC0415 - opens the broker only when something is sent
+
+            made.append(Nudger(redis_url(config), build(config.pipeline.stages)))
+        await asyncio.to_thread(made[0].send, names)
+
+    return nudge

@@ -1,0 +1,130 @@
+"""Worker processes: each runs one Dramatiq worker, and a supervisor replaces those that die.
+
+`python -m pipeline.worker` is one process; `Workers` starts several and keeps their number. SIGTERM and SIGINT let
+running transactions finish (Dramatiq's shutdown), a second signal ends at once. A worker killed without warning
+loses nothing: its leases run out and the clock gives the work back.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline import log
+
+WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it looks by itself
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """How many processes, threads in each, and which queues (none: those of all stages)."""
+
+    processes: int = 1
+    threads: int = 16
+    queues: tuple[str, ...] = ()
+    config: Path | None = None
+    grace: float = 30.0
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+class Workers:
+    """Runs worker processes and starts a new one for each that ends by itself."""
+
+    def __init__(self, settings: WorkSettings) -> None:
+        self._settings = settings
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.processes: dict[int, asyncio.subprocess.Process] = {}
+
+    async def start(self) -> None:
+        """Start them all."""
+        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in range(self._settings.processes)]
+
+    async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+        settings = self._settings
+        environ = {**os.environ, **settings.environ, "DANEPIPE_WORKER": str(slot)}
+        if settings.config is not None:
+            environ["DANEPIPE_CONFIG"] = str(settings.config)
+        arguments = ["--threads", str(settings.threads), *(f"--queue={queue}" for queue in settings.queues)]
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pipeline.worker", *arguments, env=environ, start_new_session=True,
+        )  # fmt: skip
+
+    async def _keep(self, slot: int) -> None:
+        pause = 0.1
+        while not self._stopping:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            process = self.processes[slot] = await self._spawn(slot)
+            status = await process.wait()
+            if self._stopping:
+                return
+            log.emit("process.died", level="error", worker=slot, status=status)
+            pause = 0.1 if loop.time() - began > 30 else min(pause * 2, 10.0)
+            await asyncio.sleep(pause)
+
+    async def stop(self) -> None:
+        """Ask all to finish; kill those that have not after the grace period."""
+        self._stopping = True
+        running = [process for process in self.processes.values() if process.returncode is None]
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._settings.grace):
+                await asyncio.gather(*(process.wait() for process in running))
+        except TimeoutError:
+            for process in running:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one worker process until a signal ends it."""
+    import argparse  # noqa: PLC0415 - only this entry point parses arguments
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline.worker", description="One danepipe worker process.")
+    parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--queue", action="append", default=[])
+    options = parser.parse_args(arguments)
+
+    from dramatiq import Worker  # noqa: PLC0415 - importing the actors reads the configuration
+
+    from pipeline import actors  # noqa: PLC0415
+
+    worker = Worker(
+        actors.broker,
+        queues=set(options.queue) or None,
+        worker_threads=options.threads,
+        worker_timeout=WORKER_TIMEOUT_MS,
+    )
+    ended = threading.Event()
+
+    def finish(_number: int, _frame: object) -> None:
+        if ended.is_set():
+            os._exit(1)  # the second signal: end at once, the leases will be taken back
+        ended.set()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, finish)
+    worker.start()
+    try:
+        while not ended.wait(1.0):
+            if os.getppid() == 1 and os.environ.get("DANEPIPE_WORKER"):
+                break  # the supervisor is gone: nobody would end us
+    finally:
+        worker.stop(timeout=25_000)
+        actors.broker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

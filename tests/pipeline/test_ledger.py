@@ -1,0 +1,241 @@
+"""The ledger on a real Redis: each group stands in one place, and a lost lease writes nothing."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.store.codec import CodecError, decode, encode
+from pipeline.store.ledger import Changes, Ledger, group_of
+from stages.contract import NoticeKind, Owed
+from stages.message import (
+    Address,
+    Content,
+    Envelope,
+    Message,
+    MessageId,
+    Origin,
+    Recipient,
+    RecipientId,
+    State,
+    recipient_id,
+)
+from stages.reason import Reason
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+KEY = "mx:example.com:25:dane"
+
+
+def message(name: str = "M1", count: int = 2) -> Message:
+    """Make a message with `count` recipients."""
+    envelope = Envelope(
+        Address("sender", "example.org", "sender@example.org"), NOW, Origin("smtp", "127.0.0.1"), Content(size=9),
+    )
+    recipients = tuple(
+        Recipient(recipient_id(MessageId(name), n), Address(f"u{n}", "example.com", f"u{n}@example.com"))
+        for n in range(count)
+    )
+    return Message(MessageId(name), envelope, recipients)
+
+
+@pytest.fixture
+def ledger(redis: Any) -> Ledger:
+    """Give a ledger on an empty Redis."""
+    return Ledger(redis)
+
+
+async def test_accept_keeps_everything(ledger: Ledger) -> None:
+    """What was accepted comes back equal, octet for octet (SMTP-50, RFC 5321 6.1), and the first stage is nudged once."""
+    assert await ledger.accept(message(), b"a\r\nb\x00\xff\r\n") is True
+    assert await ledger.accept(message("M2"), b"x") is False
+    stored = await ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.message == message()
+    assert stored.open == 2
+    assert await ledger.content(MessageId("M1")) == b"a\r\nb\x00\xff\r\n"
+
+
+async def test_accepting_twice_changes_nothing(ledger: Ledger) -> None:
+    """A message id is accepted once, so a report written twice is sent once (SMTP-57)."""
+    await ledger.accept(message(), b"first")
+    assert await ledger.accept(message(), b"second") is None
+    assert await ledger.content(MessageId("M1")) == b"first"
+    assert await ledger.claim("place:route", "t", 10, NOW) == ["M1/0,1"]
+
+
+async def test_claim_is_exclusive_and_ordered(ledger: Ledger) -> None:
+    """Two claims never share a group, and the oldest comes first."""
+    for name in ("M1", "M2", "M3"):
+        await ledger.accept(message(name, 1), b"x")
+    assert await ledger.claim("place:route", "a", 2, NOW) == ["M1/0", "M2/0"]
+    assert await ledger.claim("place:route", "b", 2, NOW) == ["M3/0"]
+    assert await ledger.claim("place:route", "c", 2, NOW) == []
+
+
+async def test_commit_moves_to_ready_queue_and_schedule(ledger: Ledger) -> None:
+    """One commit may send recipients different ways, and each then stands in exactly one place."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.to_ready(KEY, "M1/0")
+    changes.put(replace(message().recipients[1], state=State.DEFERRED))
+    changes.later("M1/1", NOW + timedelta(minutes=30))
+    committed = await ledger.commit("t", "M1/0,1", changes)
+    assert committed is not None
+    assert committed.nudges == (f"to:{KEY}",)
+    stored = await ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.places == {"M1/0": f"ready:{KEY}", "M1/1": "schedule"}
+    assert await ledger.backlog(KEY) == 1
+    assert await ledger.next_due() == NOW + timedelta(minutes=30)
+
+
+async def test_lost_lease_writes_nothing(ledger: Ledger) -> None:
+    """A worker whose lease was reaped cannot settle: the fence is the claim itself."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "slow", 1, NOW)
+    assert await ledger.reap(NOW + timedelta(seconds=1)) == [("slow", "place:route", 1)]
+    await ledger.claim("place:route", "fast", 1, NOW + timedelta(minutes=1))
+    changes = Changes(settled=2)
+    assert await ledger.commit("slow", "M1/0,1", changes) is None
+    stored = await ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.open == 2
+    assert await ledger.commit("fast", "M1/0,1", changes) is not None
+
+
+async def test_extended_lease_is_not_reaped(ledger: Ledger) -> None:
+    """Whoever prolongs in time keeps the work; a lease that is gone is not brought back by prolonging it."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.extend("t", NOW + timedelta(minutes=5))
+    assert await ledger.reap(NOW + timedelta(minutes=1)) == []
+    assert len(await ledger.reap(NOW + timedelta(minutes=6))) == 1
+    await ledger.extend("t", NOW + timedelta(minutes=9))
+    assert await ledger.reap(NOW + timedelta(minutes=10)) == []
+
+
+async def test_give_back_keeps_order(ledger: Ledger) -> None:
+    """Groups given back stand at the head again, in their order."""
+    for name in ("M1", "M2", "M3"):
+        await ledger.accept(message(name, 1), b"x")
+    await ledger.claim("place:route", "t", 2, NOW)
+    assert await ledger.give_back("t", ["M1/0", "M2/0"]) == ("place:route",)
+    assert await ledger.claim("place:route", "u", 3, NOW) == ["M1/0", "M2/0", "M3/0"]
+
+
+async def test_settled_message_leaves_no_content(ledger: Ledger) -> None:
+    """With the last recipient settled the octets are deleted, and the record stays for a while to be looked at."""
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes(settled=1)
+    changes.put(replace(message(count=1).recipients[0], state=State.DELIVERED))
+    committed = await ledger.commit("t", "M1/0", changes)
+    assert committed is not None
+    assert committed.open == 0
+    with pytest.raises(KeyError):
+        await ledger.content(MessageId("M1"))
+    stored = await ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.places == {"M1/0": "delivered"}
+    assert (await ledger.counts())["messages"] == 0
+
+
+async def test_notice_owed_keeps_the_message(ledger: Ledger) -> None:
+    """A failed recipient's message is kept until the stage that rules on notices has ruled (DSN-04)."""
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    failed = replace(message(count=1).recipients[0], state=State.FAILED, reason=Reason("route", "c", "5.1.2", "no"))
+    owed = Owed(NoticeKind.FAILED, replace(message(count=1), recipients=(failed,)))
+    changes = Changes(settled=1)
+    changes.put(failed)
+    changes.owe(owed)
+    committed = await ledger.commit("t", "M1/0", changes)
+    assert committed is not None
+    assert (committed.open, committed.nudges) == (1, ("bounce",))
+    assert await ledger.content(MessageId("M1")) == b"x"
+    groups = await ledger.claim("place:bounce", "b", 1, NOW)
+    payloads = await ledger.payloads("bounce", groups)
+    assert payloads[0] is not None
+    assert decode(Owed, payloads[0]) == owed
+    done = await ledger.commit("b", groups[0], Changes(settled=1, forget=["item:bounce"]))
+    assert done is not None
+    assert done.open == 0
+
+
+async def test_due_mail_enters_the_first_stage_again(ledger: Ledger) -> None:
+    """The schedule hands a group back when its time has come, and not before (RFC 5321 4.5.4.1)."""
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.later("M1/0", NOW + timedelta(minutes=30))
+    await ledger.commit("t", "M1/0", changes)
+    await ledger.nudged("route")
+    assert await ledger.due(NOW + timedelta(minutes=29)) == (0, False)
+    assert await ledger.due(NOW + timedelta(minutes=30)) == (1, True)
+    assert await ledger.claim("place:route", "t2", 1, NOW) == ["M1/0"]
+
+
+@pytest.mark.parametrize("target", ["held", "route", "dropped"])
+async def test_operator_moves_one_of_several(ledger: Ledger, target: str) -> None:
+    """Moving one recipient by hand leaves the others of its group where they were."""
+    await ledger.accept(message(count=3), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.to_ready(KEY, "M1/0,1,2")
+    await ledger.commit("t", "M1/0,1,2", changes)
+    assert await ledger.move(message().recipients[1], target, NOW) == "moved"
+    assert await ledger.claim(f"ready:{KEY}", "d", 9, NOW) == ["M1/0,2"]
+    stored = await ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.open == (2 if target == "dropped" else 3)
+
+
+async def test_operator_cannot_move_what_is_in_a_workers_hands(ledger: Ledger) -> None:
+    """A claimed recipient is busy: no hand can pull it from under a delivery."""
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    assert await ledger.move(message().recipients[0], "held", NOW) == "busy"
+    unknown = replace(message().recipients[0], id=RecipientId("M9/0"))
+    assert await ledger.move(unknown, "held", NOW) == "unknown"
+
+
+async def test_slots_hold_over_all_workers(ledger: Ledger) -> None:
+    """No more connections than the limit, over all workers; an expired slot frees itself (RFC 5321 4.5.4.1)."""
+    later = NOW + timedelta(minutes=1)
+    assert await ledger.open_slot(KEY, "a", 2, NOW, later)
+    assert await ledger.open_slot(KEY, "b", 2, NOW, later)
+    assert not await ledger.open_slot(KEY, "c", 2, NOW, later)
+    assert await ledger.open_slot(KEY, "c", 2, later + timedelta(seconds=1), later + timedelta(minutes=1))
+    assert await ledger.close_slot(KEY, "c") == 0
+
+
+async def test_sweep_finds_what_stands_still(ledger: Ledger) -> None:
+    """A place with mail and no nudge on its way is found; one that was nudged just now is left alone."""
+    await ledger.accept(message(count=1), b"x")
+    assert await ledger.waiting_places(["route"]) == []
+    await ledger.nudged("route")
+    assert await ledger.waiting_places(["route", "exclude"]) == ["route"]
+    assert await ledger.waiting_places(["route", "exclude"]) == []
+
+
+async def test_pages_walk_all_messages(ledger: Ledger) -> None:
+    """Listing goes page by page and shows every open message once."""
+    for n in range(25):
+        await ledger.accept(message(f"M{n:02}", 1), b"x")
+    seen, cursor = [], ""
+    while True:
+        page, cursor = await ledger.page(cursor, 10)
+        seen += [stored.message.id for stored in page]
+        if not cursor:
+            break
+    assert seen == [f"M{n:02}" for n in range(25)]
+
+
+def test_foreign_json_is_a_clear_error() -> None:
+    """What this version did not write is refused by name, never half read."""
+    with pytest.raises(CodecError, match="not a Recipient"):
+        decode(Recipient, b'{"id": 5}')
+    assert decode(Message, encode(Message, message())) == message()
+    assert group_of(MessageId("M"), ["0", "0+1"]) == "M/0,0+1"

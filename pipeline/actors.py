@@ -50,15 +50,8 @@ class WorkerProcess(Middleware):
         """Open."""
         self._on_loop(self._open())
 
-    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
-        """Take note that the worker is stopping."""
-        log.emit("process.stopping")
-
-    def before_worker_thread_shutdown(self, broker: Any, thread: Any) -> None:
-        """Leave the rest open until every thread has ended."""
-
-    def close(self) -> None:
-        """Close, while the event loop still runs."""
+    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Close; "after" events run in reverse order, so the event loop still runs."""
         self._on_loop(self._close())
 
     @staticmethod

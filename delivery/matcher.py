@@ -88,7 +88,9 @@ def match(
         if fault is not None:
             reasons.append((record, f"unusable: {fault}"))
         elif record not in kept:
-            reasons.append((record, "passed over: a stronger digest of the same kind is published (RFC 7671 section 9)"))
+            reasons.append(
+                (record, "passed over: a stronger digest of the same kind is published (RFC 7671 section 9)")
+            )
         elif trouble:
             reasons.append((record, trouble))
         else:
@@ -162,7 +164,11 @@ def _equals(certificate: bytes, record: TLSA) -> bool:
 
 
 def _end_entity(
-    chain: tuple[bytes, ...], record: TLSA, _names: tuple[str, ...], _now: datetime, _options: MatchOptions,
+    chain: tuple[bytes, ...],
+    record: TLSA,
+    _names: tuple[str, ...],
+    _now: datetime,
+    _options: MatchOptions,
 ) -> Match | str:
     """Compare the leaf: no names, no dates, nothing else of the chain (RFC 7672 section 3.1.1)."""
     if _equals(chain[0], record):
@@ -178,7 +184,11 @@ def _end_entity(
 
 
 def _trust_anchor(
-    chain: tuple[bytes, ...], record: TLSA, names: tuple[str, ...], now: datetime, options: MatchOptions,
+    chain: tuple[bytes, ...],
+    record: TLSA,
+    names: tuple[str, ...],
+    now: datetime,
+    options: MatchOptions,
 ) -> Match | str:
     """Find a valid path from the leaf to the anchor that the record names (RFC 7671 section 5.2)."""
     loaded = [_load(data) for data in chain]
@@ -199,7 +209,10 @@ def _trust_anchor(
 
 
 def _anchored(
-    chain: tuple[bytes, ...], loaded: list[x509.Certificate | None], record: TLSA, now: datetime,
+    chain: tuple[bytes, ...],
+    loaded: list[x509.Certificate | None],
+    record: TLSA,
+    now: datetime,
 ) -> int | str:
     """Give the depth of the anchor to which a valid path leads, or why there is none."""
     anchors = [depth for depth, data in enumerate(chain) if loaded[depth] is not None and _equals(data, record)]

@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from delivery.names import presented_names
 
@@ -52,7 +52,11 @@ class _Budget:
 
 
 def to_certificate(
-    chain: Sequence[x509.Certificate | None], anchor: x509.Certificate, now: datetime, *, own_constraints: bool,
+    chain: Sequence[x509.Certificate | None],
+    anchor: x509.Certificate,
+    now: datetime,
+    *,
+    own_constraints: bool,
 ) -> str | None:
     """Find a valid path from the leaf (the first of the chain) to an anchor given as a certificate.
 
@@ -124,6 +128,9 @@ def _search(
 
 def _check(path: list[x509.Certificate], anchor: x509.Certificate | None, now: datetime) -> str | None:
     """Check a path whose signatures stand, leaf first, without the anchor."""
+    fault = _server_purpose(path[0])
+    if fault:
+        return fault
     for depth, certificate in enumerate(path):
         what = "the server's certificate" if depth == 0 else f"the intermediate {certificate.subject.rfc4514_string()}"
         fault = _dates(certificate, now, what) or _usable_in_path(certificate, what)
@@ -228,6 +235,16 @@ def _is_ca(certificate: x509.Certificate, what: str, *, strict: bool) -> str | N
     return None
 
 
+def _server_purpose(leaf: x509.Certificate) -> str | None:
+    """An extended key usage, where there is one, must include TLS servers (RFC 5280 section 4.2.1.12)."""
+    extensions = _extensions(leaf)
+    usage = None if extensions is None else _value(extensions, x509.ExtendedKeyUsage)
+    allowed = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    if usage is None or any(purpose in allowed for purpose in usage):
+        return None
+    return "the server's certificate is not for TLS servers (extended key usage)"
+
+
 def _path_length(certificate: x509.Certificate, below: Sequence[x509.Certificate], what: str) -> str | None:
     extensions = _extensions(certificate)
     constraints = None if extensions is None else _value(extensions, x509.BasicConstraints)
@@ -281,6 +298,7 @@ def _within_domain(name: str, tree: str) -> bool:
 
 
 def _within_network(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address, tree: ipaddress.IPv4Network | ipaddress.IPv6Network,
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    tree: ipaddress.IPv4Network | ipaddress.IPv6Network,
 ) -> bool:
     return address in tree

@@ -2,7 +2,8 @@
 
 A stage takes one type of item, wants facts of named types, and rules with `decide(item, facts, now) -> verdicts`.
 `facts` maps each wanted type to a value that a gatherer fetched (entry-point group `danepipe.facts`). The `gives` of
-a `Proceed` is an item of the type that the stage declares, about exactly the recipients it names. A stage of level MESSAGE rules over the recipients of one message, one of level DESTINATION over those of a ready queue.
+a `Proceed` is an item of the type that the stage declares, about exactly the recipients it names. A stage of level
+MESSAGE rules over the recipients of one message, one of level DESTINATION over those of a ready queue.
 The line is an ordered list of stages in which each `takes` equals the `gives` before it.
 """
 

@@ -51,11 +51,12 @@ class Destination:
             kind, rest = key.split(":", 1)
             name, port, tls = rest.rsplit(":", 2)
             level, plus, flag = tls.partition("+")
-            if (plus and flag != "excluded") or not name:
-                raise ValueError(tls)
-            return cls(RouteKind(kind), name, int(port), TlsLevel(level), bool(plus))
+            made = cls(RouteKind(kind), name, int(port), TlsLevel(level), bool(plus))
         except ValueError as error:
             raise ValueError(f"not a destination: {key!r}, expected kind:name:port:tls[+excluded]") from error
+        if (plus and flag != "excluded") or not name:
+            raise ValueError(f"not a destination: {key!r}, expected kind:name:port:tls[+excluded]")
+        return made
 
     @property
     def is_literal(self) -> bool:

@@ -48,7 +48,7 @@ FINAL = frozenset({State.DELIVERED, State.RELAYED, State.FAILED, State.DROPPED})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A mailbox. `local` is kept as given (RFC 5321 section 2.4), unquoted; `domain` is lower-case A-labels or a literal.
+    """A mailbox. `local` is kept as given (RFC 5321 2.4), unquoted; `domain` is lower-case A-labels or a literal.
 
     `text` is what was accepted, for the wire and for reports; `[192.0.2.1]` and `[IPv6:2001:db8::1]` are literals.
     """

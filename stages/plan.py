@@ -105,7 +105,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A host that is not tried, and why. `proven`: a BOGUS with the proof that policy asks for; `permanent`: no retry."""
+    """A host that is not tried, and why. `proven`: BOGUS with the proof that policy wants; `permanent`: no retry."""
 
     name: str
     preference: int

@@ -1,4 +1,4 @@
-"""Does this certificate chain satisfy these TLSA records (RFC 7671 section 5, RFC 7672 section 3)?
+"""Tell whether a certificate chain satisfies TLSA records (RFC 7671 section 5, RFC 7672 section 3).
 
 `match` is one function without I/O: DER certificates as the server sent them, records, reference names and the time
 go in, and `Match | Mismatch | Unusable` comes out, with the reason record by record. It raises nothing, whatever

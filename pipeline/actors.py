@@ -132,7 +132,10 @@ def _retries() -> int:
 for _stage in line.stages:
     _make = _destination_actor if _stage.level is Level.DESTINATION else _place_actor
     dramatiq.actor(
-        actor_name=_stage.name, queue_name=_stage.name, throws=(), broker=broker,
+        actor_name=_stage.name,
+        queue_name=_stage.name,
+        throws=(),
+        broker=broker,
     )(_make(_stage))
 
 __all__ = ["broker", "line", "process"]

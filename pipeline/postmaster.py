@@ -52,5 +52,3 @@ def report_id(notice: Notice) -> MessageId:
     about = [str(notice.kind), *(f"{r.id}@{r.attempts}" for r in notice.message.recipients)]
     digest = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
     return MessageId(f"{notice.message.id[:10]}R{digest}")
-
-

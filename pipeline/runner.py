@@ -141,7 +141,9 @@ class Runner:
         except KeyError:
             raise StageBroke(f"stage {stage.name} wants {wanted.__name__}, which no gatherer gives") from None
 
-    def _checked(self, stage: Stage, item: object, facts: Facts, expected: tuple[RecipientId, ...]) -> tuple[Verdict, ...]:
+    def _checked(
+        self, stage: Stage, item: object, facts: Facts, expected: tuple[RecipientId, ...]
+    ) -> tuple[Verdict, ...]:
         verdicts = stage.decide(item, facts, self._tools.now())
         check_partition(expected, verdicts)
         return verdicts
@@ -183,7 +185,12 @@ class Runner:
     # Effects of verdicts
 
     def _settle(
-        self, stage: Stage, message: Message, verdict: Defer | Refuse | Done, changes: Changes, dane: DanePolicy,
+        self,
+        stage: Stage,
+        message: Message,
+        verdict: Defer | Refuse | Done,
+        changes: Changes,
+        dane: DanePolicy,
     ) -> None:
         named = [recipient for recipient in message.recipients if recipient.id in set(verdict.recipients)]
         match verdict:
@@ -204,7 +211,12 @@ class Runner:
         return note_failure(recipient, reason, self._tools.now())
 
     def _defer(
-        self, message: Message, named: list[Recipient], verdict: Defer, changes: Changes, dane: DanePolicy,
+        self,
+        message: Message,
+        named: list[Recipient],
+        verdict: Defer,
+        changes: Changes,
+        dane: DanePolicy,
     ) -> None:
         chance = self._tools.chance()  # one for the group, so that it stays one transaction
         later: dict[datetime, list[Recipient]] = {}
@@ -313,7 +325,14 @@ class Runner:
                 return
 
     async def _rule_batch(
-        self, stage: Stage, key: str, token: str, groups: list[str], facts: dict[type, object], *, last_try: bool,
+        self,
+        stage: Stage,
+        key: str,
+        token: str,
+        groups: list[str],
+        facts: dict[type, object],
+        *,
+        last_try: bool,
     ) -> bool:
         """Rule on one batch; returns True when it was passed on (the next stage then takes the whole queue)."""
         started = self._tools.now()
@@ -386,7 +405,13 @@ class Runner:
                 self._log(stage, message, replace(verdict, recipients=share), elapsed)
 
     async def _commit_share(
-        self, stage: Stage, key: str, token: str, group: str, message: Message, verdicts: Sequence[Verdict],
+        self,
+        stage: Stage,
+        key: str,
+        token: str,
+        group: str,
+        message: Message,
+        verdicts: Sequence[Verdict],
     ) -> None:
         """Commit the verdicts on one group; recipients that proceed stay in the ready queue."""
         changes = Changes()
@@ -454,7 +479,9 @@ class Runner:
         asked = set(attempt.recipients)
         part = replace(work.message, recipients=tuple(r for r in work.message.recipients if r.id in asked))
         for host in attempt.hosts:
-            log.emit("delivery.attempt", message=message_id, destination=planned.plan.destination.key, **_host_fields(host))
+            log.emit(
+                "delivery.attempt", message=message_id, destination=planned.plan.destination.key, **_host_fields(host)
+            )
         item = replace(planned, messages=(part,))
         try:
             facts: dict[type, object] = {Attempt: attempt, Policy: policy}
@@ -470,7 +497,9 @@ class Runner:
         work.left -= asked
         if not work.left:  # the group commits as one; more than one transaction comes only from splitting it
             del under_way[message_id]
-            await self._commit_share(stage, planned.plan.destination.key, token, work.group, work.message, work.verdicts)
+            await self._commit_share(
+                stage, planned.plan.destination.key, token, work.group, work.message, work.verdicts
+            )
 
     # Leases
 

@@ -80,6 +80,8 @@ async def check_safety(client: Any, *, allow_unsafe: bool) -> list[str]:
         faults.append(f"appendfsync is {config['appendfsync']}: a crash loses accepted mail, set appendfsync always")
     if faults and not allow_unsafe:
         raise UnsafeStore(
-            "this Redis would lose mail: " + "; ".join(faults) + " (or say redis.allow_unsafe = true and accept the loss)",
+            "this Redis would lose mail: "
+            + "; ".join(faults)
+            + " (or say redis.allow_unsafe = true and accept the loss)",
         )
     return faults

@@ -30,7 +30,10 @@ KEY = "mx:example.com:25:dane"
 def message(name: str = "M1", count: int = 2) -> Message:
     """Make a message with `count` recipients."""
     envelope = Envelope(
-        Address("sender", "example.org", "sender@example.org"), NOW, Origin("smtp", "127.0.0.1"), Content(size=9),
+        Address("sender", "example.org", "sender@example.org"),
+        NOW,
+        Origin("smtp", "127.0.0.1"),
+        Content(size=9),
     )
     recipients = tuple(
         Recipient(recipient_id(MessageId(name), n), Address(f"u{n}", "example.com", f"u{n}@example.com"))

@@ -100,7 +100,8 @@ class EmbeddedRedis:
                 while True:
                     if self._process.returncode is not None:
                         raise NoRedis(
-                            f"{self.binary.path} ended with status {self._process.returncode}: see {directory / 'redis.log'}",
+                            f"{self.binary.path} ended with status {self._process.returncode}: "
+                            f"see {directory / 'redis.log'}",
                         )
                     try:
                         await client.ping()

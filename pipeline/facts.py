@@ -104,7 +104,7 @@ def destination_of(item: object) -> Destination:
 
 
 def gatherers(context: Context) -> Mapping[type, Gatherer]:
-    """Make every registered gatherer. Raises TypeError for an entry that gives something else, or a type given twice."""
+    """Make every registered gatherer. Raises TypeError for an entry that gives something else or what another gives."""
     made: dict[type, Gatherer] = {}
     for entry in entry_points(group=FACTS):
         gatherer = entry.load()(context)

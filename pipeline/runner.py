@@ -300,7 +300,7 @@ class Runner:
     # Destination stages
 
     async def run_destination(self, stage: Stage, key: str, *, last_try: bool) -> None:
-        """Rule on what waits for a destination. Raises `TransientLookup` for a DNS failure unless it is the last try."""
+        """Rule on what waits for a destination. Raises `TransientLookup` for a DNS failure, but not on the last try."""
         await self.ledger.nudged(f"to:{key}")
         if Attempt in stage.wants:
             await self._deliver(stage, key)

@@ -89,7 +89,10 @@ class Spine:
             await redis.aclose()
 
     async def submit(self, submission: Submission) -> MessageId:
-        """Keep a message durably, log it and nudge the first stage. Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`."""
+        """Keep a message durably, log it and nudge the first stage.
+
+        Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`.
+        """
         identifier = new_id()
         envelope, recipients, content = prepare(submission, self.config.hostname, identifier, utc_now())
         wants_nudge = await self.ledger.accept(Message(identifier, envelope, recipients), content)

@@ -11,6 +11,8 @@ from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from stages.destination import TlsLevel
+
 
 class Mode(StrEnum):
     """How far DANE goes: not at all, only logged, enforced where records exist, or required (RFC 7672 section 6)."""
@@ -163,7 +165,8 @@ class Policy:
     """Everything that decides how a destination is resolved, delivered to and judged: a fact of both stages.
 
     `allow_private` lets MX records name loopback, private and link-local addresses. `own_names` and `own_addresses`
-    are what must not be looped to (RFC 5321 section 5.1). `prefer` orders addresses: ipv6, ipv4 or any.
+    are what must not be looped to (RFC 5321 section 5.1). `floor` is the
+    least TLS that is used where DANE asks for less. `prefer` orders addresses: ipv6, ipv4 or any.
     """
 
     dane: DanePolicy = field(default_factory=DanePolicy)
@@ -171,6 +174,7 @@ class Policy:
     allow_private: bool = False
     own_names: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()
+    floor: TlsLevel = TlsLevel.MAY
     prefer: str = "ipv6"
     max_addresses: int = 5
     partial_address_failure: str = "use"

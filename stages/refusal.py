@@ -8,7 +8,7 @@ never refuse anything; only time does, in `stages/retry.py`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from stages.attempt import HostAttempt
 from stages.message import Recipient
@@ -156,7 +156,7 @@ def refuses_alone(failure: HostFailure, policy: DanePolicy) -> bool:
     patient = failure.trouble in TLS_TROUBLES and policy.on_no_tls is OnNoTls.BOUNCE_AFTER_ATTEMPTS
     waits = _on_bogus_waits(failure, policy)
     probe = Recipient(id="/0", address=None, failures=10**6)  # type: ignore[arg-type]
-    return not patient and not waits and _refuses(failure, probe, policy, datetime.max)
+    return not patient and not waits and _refuses(failure, probe, policy, datetime.max.replace(tzinfo=UTC))
 
 
 def _on_bogus_waits(failure: HostFailure, policy: DanePolicy) -> bool:

@@ -138,7 +138,6 @@ def _mx(destination: Destination, policy: Policy, answers: Mapping[Question, Ans
 
 def _ordered(records: list[MX], answer: Found, policy: Policy, chance: float, *, secure: bool) -> _Mx:
     """Order by preference, at random among equals (RFC 5321 section 5.1); leave out ourselves and all that is worse."""
-    name = answer.question.name
     shuffled = sorted(records, key=lambda record: record.exchange)
     random.Random(chance).shuffle(shuffled)  # noqa: S311 - spreads load; the seed is an argument
     hosts: list[tuple[int, str]] = []
@@ -276,6 +275,7 @@ def _literal_plan(destination: Destination, policy: Policy, now: datetime) -> Pl
         return Plan(destination, (), (bad,), now, now)
     level = destination.tls if destination.tls is not TlsLevel.DANE else TlsLevel.MAY
     demand = _static(level, address) or MayDemand("an address literal (RFC 7672 section 2.2)", "")
+    demand = _raised(demand, policy, address)
     host = Host(destination.name, 0, (address,), demand, {"address": "literal", "tlsa": "not asked"})
     return Plan(destination, (host,), (), now, now + LITERAL_LIFETIME, {"mx": "literal"})
 
@@ -307,7 +307,18 @@ def _host(making: _Making, host: str, preference: int) -> Host | Skipped:
     if failed:
         facts["address_partial"] = str(failed[0].failure)
     made = _demand(making, host, preference, pair, facts)
-    return made if isinstance(made, Skipped) else Host(host, preference, addresses, made, facts)
+    return made if isinstance(made, Skipped) else Host(host, preference, addresses, _raised(made, policy, host), facts)
+
+
+def _raised(demand: Demand, policy: Policy, host: str) -> Demand:
+    """Raise a demand to the least level that the destination's own setting asks for; never lower one."""
+    if not isinstance(demand, (MayDemand, EncryptDemand)) or policy.floor in {TlsLevel.MAY, TlsLevel.DANE}:
+        return demand
+    if policy.floor is TlsLevel.VERIFY:
+        return VerifyDemand(host, (host,))
+    if isinstance(demand, EncryptDemand):
+        return demand
+    return EncryptDemand(f"set for this destination ({demand.why})", demand.sni)
 
 
 def _without_address(
@@ -469,14 +480,13 @@ def decide(item: Consignment, facts: Facts, now: datetime) -> tuple[Verdict, ...
     if plan.hosts and not stops:
         reason = Reason("resolve", "resolve.planned", "2.0.0", _summary(plan), plan_facts(plan))
         return (Proceed(everyone, Planned(plan, item.messages), reason),)
-    verdicts: list[Verdict] = []
     blocked = replace(plan, hosts=()) if stops else plan
-    for message in item.messages:
-        for recipient in message.recipients:
-            verdicts.append(
-                refusal.without_host("resolve", blocked, (), recipient, policy, now, extra=plan_facts(blocked)),
-            )
-    return tuple(verdicts)
+    shown = plan_facts(blocked)
+    return tuple(
+        refusal.without_host("resolve", blocked, (), recipient, policy, now, extra=shown)
+        for message in item.messages
+        for recipient in message.recipients
+    )
 
 
 def plan_facts(plan: Plan) -> dict[str, Fact]:

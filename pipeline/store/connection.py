@@ -24,7 +24,7 @@ class StoreFull(Exception):  # noqa: N818 - see above
 
 
 class UnsafeStore(Exception):  # noqa: N818 - see above
-    """This Redis would lose mail; the text says which setting and what it must be."""
+    """The Redis would lose mail; the text says which setting and what it must be."""
 
 
 def connect(url: str, *, timeout: float = 10.0) -> Any:

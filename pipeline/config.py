@@ -1,0 +1,222 @@
+"""The configuration of a process: one TOML file and the environment, read once into a frozen typed object.
+
+`load` reads the file that is named, else `./danepipe.toml`, else `/etc/danepipe/danepipe.toml`, else only defaults; a
+variable `DANEPIPE_SECTION__KEY` outweighs the file. Raises `ConfigError`, whose text names the file with the line (or
+the variable), the key, what is wrong and what would be right; for an unknown key the nearest known one.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.config_faults import at, faults
+from pipeline.policies import Policies
+from pipeline.settings import (
+    BounceSection,
+    Dane,
+    DestinationRule,
+    Dns,
+    Domains,
+    ExcludeEntry,
+    HostName,
+    LimitsSection,
+    Listen,
+    LogSection,
+    PipelineSection,
+    Queue,
+    RedisSection,
+    RouteRule,
+    Smtp,
+    Store,
+    Tls,
+    Work,
+    default_hostname,
+)
+from stages.destination import Destination
+from stages.policy import BogusProof, OnFailure, Policy, dane_policy
+
+PREFIX = "DANEPIPE_"
+RESERVED = frozenset({"DANEPIPE_CONFIG", "DANEPIPE_WORKER"})
+PLACES = (Path("danepipe.toml"), Path("/etc/danepipe/danepipe.toml"))
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text is for the person who wrote it, one line for each fault."""
+
+
+class _Given(PydanticBaseSettingsSource):
+    """Hands values that were read elsewhere to pydantic-settings."""
+
+    def __init__(self, settings: type[BaseSettings], values: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._values = dict(values)
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's signature
+        """Give the value of one field."""
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Give all values."""
+        return self._values
+
+
+class Config(BaseSettings):
+    """All settings. Made by `load`; `origin(key)` tells where a value came from."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    hostname: HostName = Field(default_factory=default_hostname, description="name of this server, in EHLO and reports")
+    local_domains: Domains = Field((), description="domains that are delivered here: never validated")
+    listen: Listen = Field(default_factory=Listen, description="the SMTP listener")
+    redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
+    store: Store = Field(default_factory=Store, description="data on this machine")
+    dns: Dns = Field(default_factory=Dns, description="resolvers")
+    smtp: Smtp = Field(default_factory=Smtp, description="sending")
+    tls: Tls = Field(default_factory=Tls, description="TLS towards other servers")
+    dane: Dane = Field(default_factory=Dane, description="the DANE switch and its failure policies")
+    queue: Queue = Field(default_factory=Queue, description="how long and how often mail is tried")
+    limits: LimitsSection = Field(default_factory=LimitsSection, description="bounds for each destination")
+    work: Work = Field(default_factory=Work, description="worker processes")
+    log: LogSection = Field(default_factory=LogSection, description="where events go")
+    pipeline: PipelineSection = Field(default_factory=PipelineSection, description="the stages")
+    bounce: BounceSection = Field(default_factory=BounceSection, description="reports")
+    route: tuple[RouteRule, ...] = Field((), description="routing rules, in order")
+    exclude: tuple[ExcludeEntry, ...] = Field((), description="recipients to whom DANE does not apply")
+    destination: tuple[DestinationRule, ...] = Field((), description="other settings for some domains")
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(default=None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `load` reads the environment that it is given
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the environment first, then from the file; `load` hands both over."""
+        given = init_settings()
+        return (_Given(settings_cls, given.get("environment", {})), _Given(settings_cls, given.get("file", {})))
+
+    @property
+    def file(self) -> Path | None:
+        """Give the file that was read."""
+        return self._file
+
+    def origin(self, key: str) -> str:
+        """Tell where the value of a dotted key came from: `default`, `file:line`, or the name of a variable."""
+        while key:
+            if key in self._origins:
+                return self._origins[key]
+            key = key.rpartition(".")[0]
+        return "default"
+
+    @cached_property
+    def _policies(self) -> Policies:
+        return Policies(self.dane, self.limits, self.smtp, self.hostname, self.destination)
+
+    def policy_for(self, destination: Destination) -> Policy:
+        """Give the policy that holds for a destination."""
+        return self._policies.policy_for(destination)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """List dotted keys and values (tables of a list as one value), in the order of the manual."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, BaseModel):
+                for key, inner in value.model_dump(mode="json").items():
+                    yield f"{name}.{key}", inner
+            elif isinstance(value, tuple):
+                yield name, [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in value]
+            else:
+                yield name, value
+
+
+def find_file(places: tuple[Path, ...] = PLACES) -> Path | None:
+    """Give the first configuration file that exists."""
+    return next((place for place in places if place.is_file()), None)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read the configuration. Raises `ConfigError`."""
+    path = path or find_file()
+    text, values = _read(path) if path is not None else ("", {})
+    from_environment, variables = _environment(environ)
+    try:
+        config = Config(environment=from_environment, file=values)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise ConfigError("\n".join(faults(Config, error, path, text, variables))) from error
+    _check_proof(config, path)
+    if path is not None:
+        config._file = path  # noqa: SLF001 - our own class, frozen for everybody else
+        config._origins.update(_places(values, path, text))  # noqa: SLF001 - see above
+    config._origins.update(variables)  # noqa: SLF001 - see above
+    return config
+
+
+def _check_proof(config: Config, path: Path | None) -> None:
+    """Refuse a policy that can never bounce what it says it bounces (a resolver's word is no validation of ours)."""
+    policy = dane_policy(config.dane.profile, config.dane.rows())
+    bounces = OnFailure.BOUNCE in {policy.on_bogus_mx, policy.on_bogus_address, policy.on_bogus_tlsa}
+    if bounces and policy.bogus_proof is BogusProof.VALIDATOR and config.dns.validation == "trusted":
+        where = path if path is not None else "configuration"
+        raise ConfigError(
+            f"{where}: dane.bogus_proof: 'validator' needs validation of our own, and dns.validation is 'trusted': "
+            "bogus answers could never bounce; use 'validator-or-cd-requery', or set dane.on_bogus_* to 'defer'"
+        )
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; danepipe config init writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def _environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read variables into nested values, and tell which variable each dotted key came from."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or variable in RESERVED:
+            continue
+        path = variable.removeprefix(PREFIX).lower().split("__")
+        value: Any = text
+        if text[:1] in {"[", "{"}:
+            try:
+                value = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigError(f"{variable}: {text!r} is no TOML value: {error}") from error
+        inner = values
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{variable}: {part!r} is set as a whole by another variable")
+        inner[path[-1]] = value
+        origins[".".join(path)] = variable
+    return values, origins
+
+
+def _places(values: Mapping[str, Any], path: Path, text: str) -> dict[str, str]:
+    """Tell the line of each key that the file sets."""
+    places: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            for key in value:
+                places[f"{name}.{key}"] = at(path, text, (name, key))
+        else:
+            places[name] = at(path, text, (name,))
+    return places

@@ -1,0 +1,152 @@
+"""Events: one JSON object a line, each of a documented kind.
+
+`emit` is the only way to write one, and refuses a kind that is not in `EVENTS` (a fault of ours, found by the tests and
+never by an operator). Lines carry `event`, `level`, `timestamp` (UTC, RFC 3339), `role` and `pid`, then the fields of
+the kind. `configure` is called once for each process; until then events go to stderr for a human to read.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+EVENTS: Mapping[str, str] = {
+    "message.accepted": "a message was kept durably and answered with success",
+    "message.refused": "a message, or a recipient of it, was refused at the door",
+    "message.done": "the last recipient of a message was settled",
+    "stage.verdict": "a stage ruled on recipients of a message",
+    "stage.error": "a stage or a gatherer of facts raised: a fault of ours, the mail stays where it was",
+    "delivery.attempt": "one try at one address of one host",
+    "bounce.sent": "a report was put into the queue",
+    "resolver.canary": "the self-test of a resolver came to a result",
+    "resolver.suspended": "DANE verdicts are suspended: the self-test fails, mail waits",
+    "resolver.restored": "the self-test passes again",
+    "lease.lost": "work was finished after its lease had run out, and was not committed",
+    "lease.reaped": "work of a dead worker was given back",
+    "nudge.failed": "a job could not be enqueued; the sweep of the clock makes it good",
+    "redis.started": "the embedded Redis runs",
+    "redis.unsafe": "this Redis may lose accepted mail, and the configuration allows it",
+    "redis.unavailable": "Redis cannot be reached; work waits",
+    "redis.restored": "Redis is back",
+    "process.started": "a process is ready to work",
+    "process.stopped": "a process ended as asked",
+    "process.died": "a process ended by itself and is started again",
+    "listener.started": "the SMTP listener takes connections",
+    "queue.action": "somebody changed the queue by command",
+    "exclusion.changed": "somebody changed the exclusions by command",
+    "log.library": "a library logged a warning or an error",
+}
+
+
+class _Output:
+    """Where lines go: one stream of this process."""
+
+    def __init__(self) -> None:
+        self.stream: TextIO = sys.stderr
+        self.threshold = LEVELS["info"]
+        self.role = ""
+
+
+_output = _Output()
+
+
+def _plain(value: Any) -> Any:
+    """Turn what facts hold into what JSON can hold. Raises TypeError for anything unexpected."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(value, key=str) if not isinstance(value, tuple) else list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (Path, datetime)):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"an event cannot hold {type(value).__name__}")
+
+
+def _render_json(_logger: Any, _name: str, event: Any) -> str:
+    return orjson.dumps(
+        dict(event), default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+    ).decode()
+
+
+def _stamp(_logger: Any, _name: str, event: Any) -> Any:
+    # the order in which a reader looks: when, what, who
+    head = {"timestamp": event.pop("timestamp", ""), "event": event.pop("event"), "level": event.pop("level")}
+    return {**head, "role": _output.role, "pid": os.getpid(), **event}
+
+
+class _Writer:
+    """Writes whole lines, each with one call, so that processes may share a file."""
+
+    def msg(self, line: str) -> None:
+        """Write one line. A reader that went away (a closed pipe) does not stop the mail."""
+        try:
+            _output.stream.write(line + "\n")
+            _output.stream.flush()
+        except BrokenPipeError:
+            _output.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of our life
+
+    debug = info = warning = error = msg
+
+
+class _Libraries(logging.Handler):
+    """Turns what libraries log into events, from warnings upwards."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        error = repr(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        emit("log.library", level=level, library=record.name, text=record.getMessage(), error=error)
+
+
+def _setup(form: str) -> None:
+    renderer: Any = _render_json
+    if form == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=_output.stream.isatty(), sort_keys=False)
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), _stamp, renderer],
+        wrapper_class=structlog.BoundLogger,
+        logger_factory=lambda *_: _Writer(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def configure(*, role: str, file: Path | None = None, level: str = "info", form: str = "json") -> None:
+    """Say where the events of this process go: to a file (appended to) or stdout, as JSON or for a console.
+
+    Raises OSError when the file cannot be opened.
+    """
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _output.stream = file.open("a", encoding="utf-8")
+    else:
+        _output.stream = sys.stdout
+    _output.threshold = LEVELS[level]
+    _output.role = role
+    _setup(form)
+    libraries = logging.getLogger()
+    libraries.handlers = [_Libraries(logging.WARNING)]
+
+
+def emit(event: str, *, level: str = "info", **fields: Any) -> None:
+    """Write an event. Raises ValueError for a kind that is not documented in `EVENTS`."""
+    if event not in EVENTS:
+        raise ValueError(f"undocumented event {event!r}")
+    if LEVELS[level] < _output.threshold:
+        return
+    if not structlog.is_configured():
+        _setup("console" if _output.stream.isatty() else "json")
+    structlog.get_logger().msg(event, level=level, **fields)

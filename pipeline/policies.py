@@ -1,0 +1,63 @@
+"""Which policy holds for a destination: the sections of the configuration, and the overrides for some domains.
+
+The longest matching `[[destination]]` wins; a pattern is a domain, or `*.domain` for every name below it. A rule says
+only what differs: what it leaves out comes from `[dane]` and `[limits]`.
+"""
+
+from pipeline.settings import Dane, DestinationRule, LimitsSection, Smtp
+from stages.destination import Destination, RouteKind, TlsLevel
+from stages.policy import DanePolicy, Limits, Mode, Policy, dane_policy
+
+
+class Policies:
+    """Gives the policy of each destination. Made once for each process."""
+
+    def __init__(
+        self, dane: Dane, limits: LimitsSection, smtp: Smtp, hostname: str, rules: tuple[DestinationRule, ...]
+    ) -> None:
+        self._dane = dane
+        self._limits = limits
+        self._smtp = smtp
+        self._names = frozenset({hostname, *smtp.own_names}) - {"localhost"}
+        self._exact = {rule.domain: rule for rule in rules if not rule.domain.startswith("*.")}
+        self._below = {rule.domain[2:]: rule for rule in rules if rule.domain.startswith("*.")}
+
+    def rule_for(self, name: str) -> DestinationRule | None:
+        """Find the override for a domain or host name."""
+        if name in self._exact:
+            return self._exact[name]
+        labels = name.split(".")
+        for start in range(1, len(labels)):
+            rule = self._below.get(".".join(labels[start:]))
+            if rule is not None:
+                return rule
+        return None
+
+    def policy_for(self, destination: Destination) -> Policy:
+        """Make the policy of a destination."""
+        rule = self.rule_for(destination.name) if destination.kind is not RouteKind.LOCAL else None
+        floor = TlsLevel(rule.tls) if rule is not None and rule.tls is not None else TlsLevel.MAY
+        limits = rule.limits if rule is not None and rule.limits is not None else self._limits
+        return Policy(
+            dane=self._dane_for(rule),
+            limits=Limits(limits.connections, limits.messages_per_connection, limits.recipients_per_transaction),
+            allow_private=self._smtp.allow_private or destination.kind is not RouteKind.MX,
+            own_names=self._names,
+            own_addresses=frozenset(self._smtp.own_addresses),
+            floor=floor,
+            prefer=self._smtp.prefer,
+            max_addresses=self._smtp.max_addresses,
+        )
+
+    def _dane_for(self, rule: DestinationRule | None) -> DanePolicy:
+        base = self._dane
+        if rule is None:
+            return dane_policy(base.profile, {"mode": base.mode, **base.rows()})
+        own = rule.dane
+        given = own.model_fields_set
+        profile = own.profile if "profile" in given else base.profile
+        mode = own.mode if "mode" in given else base.mode
+        if rule.tls == "may":
+            mode = Mode.OFF  # asking for no more than opportunistic TLS means asking for no DANE
+        rows = {**({} if "profile" in given else base.rows()), **own.rows()}
+        return dane_policy(profile, {"mode": mode, **rows})

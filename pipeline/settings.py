@@ -1,0 +1,418 @@
+"""The settings: every key of the configuration file, its type, its default and its bounds.
+
+The classes are frozen and refuse unknown keys. Durations are written `90s`, `15m`, `4h`, `5d`, `1h30m` or as a number
+of seconds; sizes `50M`, `10K` or as a number of octets. `pipeline.config` reads files and the environment into these.
+"""
+
+import ipaddress
+import re
+import socket
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import idna
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from stages.policy import (
+    BogusProof,
+    InsecureAlias,
+    InsecureMx,
+    Mode,
+    MxCname,
+    OnFailure,
+    OnNoTls,
+    OnUnusable,
+    Profile,
+    Scope,
+)
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read a duration. Raises ValueError that says how one is written."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    text = str(value).strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return timedelta(seconds=float(text))
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{value!r} is no duration: write 90s, 15m, 4h, 5d, 1h30m or a number of seconds")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration as `parse_duration` reads it, in the largest units that fit."""
+    milliseconds = round(value.total_seconds() * 1000)
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        size = round(_UNITS[unit] * 1000)
+        number, milliseconds = divmod(milliseconds, size)
+        text += f"{number}{unit}" if number else ""
+    return text or "0s"
+
+
+def _parse_size(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{value!r} is no size: write 50M, 10K or a number of octets")
+    return int(found[1]) * _SIZES[found[2].upper()]
+
+
+def _domain(value: str) -> str:
+    text = value.strip().rstrip(".").lower()
+    try:
+        encoded = idna.encode(text, uts46=True).decode() if not text.isascii() else text
+    except idna.IDNAError as error:
+        raise ValueError(f"{value!r} is no domain name: {error}") from error
+    labels = encoded.split(".")
+    if not all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?", label) for label in labels) or len(encoded) > 253:
+        raise ValueError(f"{value!r} is no domain name, expected something like 'mail.example.com'")
+    return encoded
+
+
+def _below(value: str) -> str:
+    return f"*.{_domain(value[2:])}" if value.startswith("*.") else _domain(value)
+
+
+def _hostname(value: str) -> str:
+    name = _domain(value)
+    if "_" in name:
+        raise ValueError(f"{value!r} is no host name: '_' must not stand in one")
+    return name
+
+
+def _listed(value: Any) -> Any:
+    """Let the environment give a list as words separated by commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _endpoint(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number <= 65535:
+        raise ValueError(f"{value!r} is no address and port, expected something like '127.0.0.1:2525' or '[::1]:2525'")
+    return value
+
+
+def _server(value: str) -> str:
+    address, _, port = value.partition("@")
+    try:
+        ipaddress.ip_address(address)
+        valid = not port or 0 < int(port) < 65536
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{value!r} is no resolver, expected something like '127.0.0.1' or '127.0.0.1@5335'")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no network, expected something like '192.0.2.0/24' ({error})") from error
+
+
+def _question(value: str) -> str:
+    name, slash, rdtype = value.partition("/")
+    if not slash or not name or not rdtype.isalnum():
+        raise ValueError(f"{value!r} is no question, expected a name and a type such as './SOA'")
+    return f"{name}/{rdtype.upper()}"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="always"),
+    Field(ge=timedelta(0)),
+]
+Size = Annotated[int, BeforeValidator(_parse_size), Field(gt=0)]
+Domain = Annotated[str, AfterValidator(_domain)]
+HostName = Annotated[str, AfterValidator(_hostname)]
+Pattern = Annotated[str, AfterValidator(_below)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Server = Annotated[str, AfterValidator(_server)]
+Network = Annotated[str, AfterValidator(_network)]
+QuestionText = Annotated[str, AfterValidator(_question)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+Domains = Annotated[tuple[Domain, ...], BeforeValidator(_listed)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
+Servers = Annotated[tuple[Server, ...], BeforeValidator(_listed)]
+Questions = Annotated[tuple[QuestionText, ...], BeforeValidator(_listed)]
+Durations = Annotated[tuple[Duration, ...], BeforeValidator(_listed), Field(min_length=1)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+TlsVersion = Literal["1.2", "1.3"]
+TlsWord = Literal["may", "encrypt", "dane", "verify"]
+
+
+class Section(BaseModel):
+    """What every section has: no unknown keys, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Listen(Section):
+    """`[listen]`: the SMTP listener that takes mail in."""
+
+    smtp: Endpoint = Field("127.0.0.1:2525", description="address and port of the listener")
+    max_size: Size = Field(50 * 1024**2, description="largest message, in octets")
+    max_recipients: Positive = Field(1000, ge=100, description="most recipients of one message (at least 100)")
+    allow: Networks = Field(("127.0.0.0/8", "::1/128"), description="networks that may relay; all others are refused")
+    certificate: Path | None = Field(None, description="certificate chain (PEM) for STARTTLS")
+    key: Path | None = Field(None, description="private key (PEM) of the certificate")
+    timeout: Duration = Field(timedelta(minutes=5), description="longest silence of a client")
+    max_connections: Positive = Field(1000, description="most connections at a time")
+
+    @model_validator(mode="after")
+    def _pair(self) -> "Listen":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: set both or neither")
+        return self
+
+
+class RedisSection(Section):
+    """`[redis]`: where everything is kept."""
+
+    url: str = Field("embedded", description='"embedded", or an address such as redis://127.0.0.1:6379/0')
+    allow_unsafe: bool = Field(default=False, description="accept a Redis that may lose accepted mail")
+
+    @model_validator(mode="after")
+    def _scheme(self) -> "RedisSection":
+        if self.url != "embedded" and not re.match(r"(rediss?|unix)://", self.url):
+            raise ValueError(f"url is {self.url!r}, expected 'embedded' or an address such as redis://127.0.0.1:6379/0")
+        return self
+
+
+class Store(Section):
+    """`[store]`: data on this machine."""
+
+    dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
+
+
+class Dns(Section):
+    """`[dns]`: resolvers, and why their word on security is believed."""
+
+    servers: Servers = Field((), description="resolvers as address or address@port; default: the system's")
+    validation: Literal["auto", "trusted", "local", "both"] = Field("auto", description="where security comes from")
+    trust: Networks = Field((), description="networks besides loopback whose AD bit is believed")
+    timeout: Duration = Field(timedelta(seconds=5), description="patience with one resolver for one try")
+    attempts: Positive = Field(3, description="tries for one question, over all resolvers")
+    anchor_file: Path | None = Field(None, description="trust anchors for local validation")
+    retry: Durations = Field(
+        (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=15)),
+        description="waits after transient failures before the mail itself is deferred (at most 60 s each)",
+    )
+    canary_interval: Duration = Field(timedelta(minutes=5), description="time between self-tests of a resolver")
+    canary_secure: Questions = Field(("./SOA", "./DNSKEY"), description="questions with a secure answer")
+    canary_absent: Questions = Field(("danepipe-canary./A",), description="questions with a secure denial")
+    canary_insecure: Questions = Field((), description="questions with an insecure answer")
+    canary_bogus: Questions = Field(("dnssec-failed.org/A",), description="questions whose answer is bogus")
+    max_ttl: Duration = Field(timedelta(days=1), description="longest time an answer is kept")
+    max_negative_ttl: Duration = Field(timedelta(minutes=15), description="longest time a denial is kept")
+
+    @model_validator(mode="after")
+    def _short_waits(self) -> "Dns":
+        if any(wait > timedelta(seconds=60) for wait in self.retry):
+            raise ValueError("retry holds a wait of more than 60s: longer waits are the business of queue.retry")
+        if self.validation in {"local", "both"}:
+            raise ValueError(
+                f"validation = {self.validation!r} is not available yet: use 'auto' or 'trusted' with a validating "
+                "resolver such as Unbound on this machine"
+            )
+        return self
+
+
+class Smtp(Section):
+    """`[smtp]`: how mail is sent. Timeouts are the minima of RFC 5321 section 4.5.3.2."""
+
+    port: Port = Field(25, description="port of MX hosts")
+    source_address: Addresses = Field((), description="local addresses to send from, one per family")
+    prefer: Literal["ipv6", "ipv4"] = Field("ipv6", description="address family to try first")
+    max_addresses: Positive = Field(5, description="most addresses tried at one host")
+    allow_private: bool = Field(default=False, description="send to loopback and private addresses named by MX")
+    own_names: Domains = Field((), description="other names of this server, for the loop check")
+    own_addresses: Addresses = Field((), description="addresses of this server, for the loop check")
+    connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection")
+    greeting_timeout: Duration = Field(timedelta(minutes=5), description="220 greeting")
+    command_timeout: Duration = Field(timedelta(minutes=5), description="EHLO, STARTTLS, MAIL, RCPT")
+    data_timeout: Duration = Field(timedelta(minutes=2), description="reply to DATA")
+    block_timeout: Duration = Field(timedelta(minutes=3), description="each block of the message")
+    dot_timeout: Duration = Field(timedelta(minutes=10), description="reply to the final dot")
+
+    @model_validator(mode="after")
+    def _real_addresses(self) -> "Smtp":
+        for key in ("source_address", "own_addresses"):
+            for value in getattr(self, key):
+                try:
+                    ipaddress.ip_address(value)
+                except ValueError:
+                    raise ValueError(f"{key} holds {value!r}, which is no IP address") from None
+        return self
+
+
+class Tls(Section):
+    """`[tls]`: TLS towards other servers."""
+
+    min_version: TlsVersion = Field("1.2", description="lowest TLS version where TLS is required")
+    ca_file: Path | None = Field(None, description="CA certificates for tls = verify; default: the system's")
+
+
+class Dane(Section):
+    """`[dane]`: the switch, the profile, and each row of it (unset rows take the profile's value)."""
+
+    mode: Mode = Field(Mode.ENFORCE, description="off, audit (log only), enforce or mandatory")
+    profile: Profile = Field(Profile.MAILMARSHAL, description="set of the failure policies below")
+    on_mismatch: OnFailure | None = Field(None, description="the certificate matches at no usable host")
+    on_bogus_mx: OnFailure | None = Field(None, description="the MX answer is bogus")
+    on_bogus_address: OnFailure | None = Field(None, description="an address answer is bogus")
+    on_bogus_tlsa: OnFailure | None = Field(None, description="the TLSA answer is bogus")
+    on_no_tls: OnNoTls | None = Field(None, description="required TLS is not offered, or its handshake fails")
+    no_tls_attempts: Positive | None = Field(None, description="attempts before on_no_tls bounces")
+    on_unusable: OnUnusable | None = Field(None, description="no TLSA record is usable")
+    failure_scope: Scope | None = Field(None, description="how much must fail: every host, or the first")
+    bogus_proof: BogusProof | None = Field(None, description="what proves that bogus is the zone's fault")
+    bogus_min_attempts: Positive | None = Field(None, description="attempts before bogus bounces")
+    bogus_min_age: Duration | None = Field(None, description="age of the failure before bogus bounces")
+    insecure_mx_policy: InsecureMx | None = Field(None, description="signed hosts behind an insecure MX")
+    insecure_alias_policy: InsecureAlias | None = Field(None, description="TLSA at a secure alias")
+    mx_cname: MxCname | None = Field(None, description="MX names that are aliases")
+    usages: Numbers | None = Field(None, description="certificate usages that count, of 2 and 3")
+    digests: Numbers | None = Field(None, description="matching types, strongest first, of 1 and 2")
+    wildcard_multilabel: bool | None = Field(None, description="let *.example.com match more than one label")
+    retry: Durations | None = Field(None, description="waits after a DANE failure; the last one repeats")
+    bounce_after: Duration | None = Field(None, description="give up a DANE failure after this time")
+    notify_delay_after: Duration | None = Field(None, description="early delay notice for a DANE failure")
+
+    @model_validator(mode="after")
+    def _known_numbers(self) -> "Dane":
+        for key, allowed in (("usages", {2, 3}), ("digests", {1, 2})):
+            given = getattr(self, key)
+            if given is not None and (not given or not set(given) <= allowed or len(set(given)) != len(given)):
+                raise ValueError(f"{key} is {list(given)}, expected one or both of {sorted(allowed)}")
+        return self
+
+    def rows(self) -> dict[str, object]:
+        """Give the rows that are set, without `mode` and `profile`."""
+        names = [name for name in type(self).model_fields if name not in {"mode", "profile"}]
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class Queue(Section):
+    """`[queue]`: how long and how often mail is tried."""
+
+    lifetime: Duration = Field(timedelta(days=5), description="time until mail is returned")
+    bounce_lifetime: Duration = Field(timedelta(days=1), description="the same for reports")
+    retry: Durations = Field(
+        tuple(timedelta(minutes=minutes) for minutes in (30, 30, 60, 120, 180)),
+        description="waits between attempts; the last one repeats",
+    )
+    jitter: float = Field(0.1, ge=0, le=0.5, description="share by which a wait varies at random")
+    delay_notice: Duration | None = Field(timedelta(hours=4), description="age at which the sender hears of a delay")
+
+
+class LimitsSection(Section):
+    """`[limits]`: bounds for each destination."""
+
+    connections: Positive = Field(10, description="connections at a time, over all workers")
+    messages_per_connection: Positive = Field(100, description="messages sent over one connection")
+    recipients_per_transaction: Positive = Field(100, description="recipients in one transaction")
+
+
+class Work(Section):
+    """`[work]`: worker processes."""
+
+    processes: Positive = Field(2, description="worker processes")
+    threads: Positive = Field(16, description="threads (jobs at a time) in each")
+    lease: Duration = Field(timedelta(seconds=60), description="time after which a silent worker loses its work")
+    fair_share: Positive = Field(100, description="messages one connection job takes before it lets others in")
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "Work":
+        if self.lease < timedelta(seconds=5):
+            raise ValueError("lease is shorter than 5s: a busy worker would lose its work")
+        return self
+
+
+class LogSection(Section):
+    """`[log]`: where events go."""
+
+    file: Path | None = Field(None, description="file to append to; default: standard output")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level written")
+    format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a terminal")
+
+
+class PipelineSection(Section):
+    """`[pipeline]`: the stages in order."""
+
+    stages: Words = Field(("route", "exclude", "resolve", "deliver", "bounce"), description="stages in order")
+
+
+class BounceSection(Section):
+    """`[bounce]`: reports."""
+
+    postmaster: str = Field("", description="address in the From of reports; default: postmaster@hostname")
+
+
+class RouteRule(Section):
+    """`[[route]]`: one rule; the first that matches decides, `copy` rules add to it."""
+
+    name: str = Field("", description="name in logs; default: the number of the rule")
+    recipient: Words = Field((), description="recipient patterns; empty: any")
+    sender: Words = Field((), description="sender patterns; '<>' is the null sender; empty: any")
+    source: Networks = Field((), description="networks of the client; empty: any")
+    action: Literal["mx", "host", "copy", "local", "refuse"] = Field(description="what becomes of the recipient")
+    host: str = Field("", description="host name or address literal, for host, copy and local")
+    port: Port | None = Field(None, description="port; default: smtp.port")
+    tls: TlsWord | None = Field(None, description="TLS level; default: dane for mx, host and copy; may for local")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "RouteRule":
+        if self.action in {"host", "copy", "local"} and not self.host:
+            raise ValueError(f"action {self.action!r} needs a host")
+        if self.action in {"mx", "refuse"} and self.host:
+            raise ValueError(f"action {self.action!r} takes no host")
+        return self
+
+
+class ExcludeEntry(Section):
+    """`[[exclude]]`: recipients to whom DANE does not apply."""
+
+    pattern: str = Field(description="*@example.com, *@*.example.com or user@example.com")
+    reason: str = Field("", description="why")
+    owner: str = Field("", description="who asked for it")
+    expires: datetime | date | None = Field(None, description="day or time when it ends")
+
+
+class DestinationRule(Section):
+    """`[[destination]]`: other settings for some domains; the longest matching domain wins."""
+
+    domain: Pattern = Field(description="domain, or *.domain for all below it")
+    tls: TlsWord | None = Field(None, description="least TLS level; dane is the default")
+    dane: Dane = Field(default_factory=Dane, description="keys as in [dane]")
+    limits: LimitsSection | None = Field(None, description="keys as in [limits]")
+
+
+def default_hostname() -> str:
+    """Give the name of this machine, or localhost if it has none that may stand in EHLO."""
+    name = socket.getfqdn()
+    try:
+        return _hostname(name)
+    except ValueError:
+        return "localhost"

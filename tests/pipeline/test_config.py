@@ -1,0 +1,170 @@
+"""The configuration: contract names, errors that say where and what, overrides for domains, and origins."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ConfigError, load
+from pipeline.settings import format_duration, parse_duration
+from stages.destination import Destination, RouteKind, TlsLevel
+from stages.policy import Mode, OnFailure, Profile
+
+
+def _file(directory: Path, text: str) -> Path:
+    path = directory / "danepipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_key_of_the_contract_is_known(tmp_path: Path) -> None:
+    """Users write these names; none may disappear."""
+    config = load(
+        _file(
+            tmp_path,
+            """
+            hostname = "out.example.com"
+            local_domains = ["example.com", "bücher.example"]
+            [listen]
+            smtp = "127.0.0.1:2526"
+            max_size = "10M"
+            max_recipients = 200
+            allow = ["10.0.0.0/8"]
+            [redis]
+            url = "redis://127.0.0.1:6379/0"
+            [store]
+            dir = "/tmp/x"
+            [dns]
+            servers = ["127.0.0.1@5335"]
+            validation = "trusted"
+            trust = ["192.0.2.0/24"]
+            timeout = "3s"
+            anchor_file = "/tmp/root.key"
+            [smtp]
+            port = 2525
+            source_address = ["192.0.2.1"]
+            [tls]
+            min_version = "1.3"
+            ca_file = "/tmp/ca.pem"
+            [dane]
+            mode = "audit"
+            profile = "exchange"
+            on_mismatch = "bounce"
+            [queue]
+            lifetime = "3d"
+            retry = ["5m", "1h"]
+            [log]
+            file = "/tmp/log"
+            level = "debug"
+            format = "console"
+            [[route]]
+            recipient = ["*@hosted.example"]
+            sender = ["*@example.com"]
+            source = ["10.0.0.0/8"]
+            action = "host"
+            host = "relay.example"
+            port = 587
+            tls = "verify"
+            [[exclude]]
+            pattern = "*@old.example"
+            reason = "broken"
+            owner = "ops"
+            expires = 2030-01-01
+            [[destination]]
+            domain = "*.gov.example"
+            tls = "encrypt"
+            [destination.dane]
+            mode = "mandatory"
+            [destination.limits]
+            connections = 2
+            """,
+        ),
+        {},
+    )
+    assert config.local_domains == ("example.com", "xn--bcher-kva.example")
+    assert config.listen.max_size == 10 * 1024**2
+    assert config.queue.retry == (timedelta(minutes=5), timedelta(hours=1))
+    assert config.route[0].tls == "verify"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('[dane]\nprofle = "exchange"', ":2: dane.profle: unknown key, did you mean 'profile'?"),
+        ('[dane]\nmode = "enfrce"', ":2: dane.mode: input should be 'off', 'audit', 'enforce' or 'mandatory'"),
+        ('[dns]\n\ntimeout = "5x"', ":3: dns.timeout: '5x' is no duration: write 90s, 15m"),
+        ('[[route]]\naction = "mx"\n[[route]]\naction = "host"', ":3: route[2]: action 'host' needs a host"),
+        ('[[destination]]\ndomain = "a.b"\n[destination.dane]\nmod = 1', "destination[1].dane.mod: unknown key"),
+        ("[dane\n", "not TOML"),
+        ('[listen]\nsmtp = "localhost"', "expected something like '127.0.0.1:2525'"),
+        ('[listen]\ncertificate = "x.pem"', "certificate and key belong together"),
+        ('[dns]\nservers = ["dns.example"]', "'dns.example' is no resolver"),
+        ('[dns]\nvalidation = "local"', "not available yet"),
+        ('[dns]\nvalidation = "trusted"\n[dane]\nbogus_proof = "validator"', "could never bounce"),
+    ],
+)
+def test_a_fault_names_file_line_key_and_what_would_be_right(tmp_path: Path, text: str, wanted: str) -> None:
+    """A typo or a bad value is told at its place."""
+    path = _file(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert str(path) in str(caught.value)
+    assert wanted in str(caught.value)
+
+
+def test_the_environment_outweighs_the_file_and_is_named(tmp_path: Path) -> None:
+    """A variable wins, `origin` tells where each value came from, and a bad variable is named in the error."""
+    path = _file(tmp_path, '[dane]\nmode = "off"\nprofile = "exchange"\n')
+    config = load(path, {"DANEPIPE_DANE__MODE": "mandatory", "DANEPIPE_DNS__SERVERS": "127.0.0.1,127.0.0.2@53"})
+    assert config.dane.mode is Mode.MANDATORY
+    assert config.dane.profile is Profile.EXCHANGE
+    assert config.dns.servers == ("127.0.0.1", "127.0.0.2@53")
+    assert config.origin("dane.mode") == "DANEPIPE_DANE__MODE"
+    assert config.origin("dane.profile") == f"{path}:3"
+    assert config.origin("queue.lifetime") == "default"
+    with pytest.raises(ConfigError, match=r"DANEPIPE_QUEUE__LIFETIM: queue.lifetim: unknown key, did you mean"):
+        load(path, {"DANEPIPE_QUEUE__LIFETIM": "1d"})
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    """A named file that is missing is an error, never the defaults."""
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: there is no such file"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_the_longest_matching_destination_decides(tmp_path: Path) -> None:
+    """An override says what differs; the rest comes from the general sections."""
+    config = load(
+        _file(
+            tmp_path,
+            """
+            [dane]
+            on_mismatch = "defer"
+            [[destination]]
+            domain = "*.example"
+            tls = "encrypt"
+            [[destination]]
+            domain = "a.example"
+            [destination.dane]
+            mode = "mandatory"
+            [[destination]]
+            domain = "may.example"
+            tls = "may"
+            """,
+        ),
+        {},
+    )
+    below = config.policy_for(Destination(RouteKind.MX, "x.b.example", 25))
+    exact = config.policy_for(Destination(RouteKind.MX, "a.example", 25))
+    may = config.policy_for(Destination(RouteKind.MX, "may.example", 25))
+    other = config.policy_for(Destination(RouteKind.MX, "example", 25))
+    assert (below.floor, below.dane.mode) == (TlsLevel.ENCRYPT, Mode.ENFORCE)
+    assert (exact.floor, exact.dane.mode, exact.dane.on_mismatch) == (TlsLevel.MAY, Mode.MANDATORY, OnFailure.DEFER)
+    assert may.dane.mode is Mode.OFF
+    assert (other.floor, other.dane.mode) == (TlsLevel.MAY, Mode.ENFORCE)
+
+
+@pytest.mark.parametrize("text", ["90s", "15m", "4h", "5d", "1h30m", "250ms", "1d12h"])
+def test_durations_are_written_as_they_are_read(text: str) -> None:
+    """What `config show` prints can be put into the file again."""
+    assert parse_duration(format_duration(parse_duration(text))) == parse_duration(text)

@@ -62,7 +62,7 @@ class WorkerProcess(Middleware):
         thread.run_coroutine(coroutine)
 
     async def _open(self) -> None:
-        log.configure(config, role="work")
+        log.configure(role="work", file=config.log.file, level=config.log.level, form=config.log.format)
         nudger = Nudger(redis_url(config), line, broker)
 
         async def nudge(names: Any) -> None:

@@ -48,7 +48,7 @@ class Wakeups:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                with self._client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                     channel.subscribe(WAKE_CHANNEL)
                     self._wake(None)  # whatever came while nobody listened
                     while not self._stop.is_set():
@@ -100,7 +100,7 @@ class WakingRedisBroker(RedisBroker):
     """Dramatiq's Redis broker, publishing a word for each enqueue and waking its consumers by it."""
 
     def __init__(self, **parameters: Any) -> None:
-        super().__init__(**parameters)
+        super().__init__(**parameters)  # type: ignore[no-untyped-call]
         self.wakeups = Wakeups(self.client)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
@@ -130,7 +130,11 @@ def make_broker(url: str, *extra: Middleware, retry_floor: timedelta = timedelta
         CurrentMessage(),
         ShutdownNotifications(),
         Callbacks(),
-        Retries(max_retries=None, min_backoff=int(retry_floor.total_seconds() * 1000), max_backoff=60_000),
+        Retries(
+            max_retries=None,  # type: ignore[arg-type] # its annotation omits what its documentation offers: no limit
+            min_backoff=int(retry_floor.total_seconds() * 1000),
+            max_backoff=60_000,
+        ),
         *extra,
     ]
     broker = WakingRedisBroker(

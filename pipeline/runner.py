@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from delivery.courier import Courier, Parcel
@@ -465,7 +466,7 @@ class Runner:
                     await self.ledger.commit(token, groups[0], Changes())
                     continue
                 under_way[message.id] = _UnderWay(groups[0], message, tools.now())
-                yield Parcel(message, lambda identifier=message.id: self.ledger.content(identifier))  # type: ignore[misc]
+                yield Parcel(message, lambda identifier=message.id: self.ledger.content(identifier))
 
         async for attempt in tools.courier.deliver(planned.plan, policy, parcels()):
             await self._judge(stage, token, planned, policy, attempt, under_way)
@@ -548,7 +549,7 @@ def message_of(item: object) -> Message:
     raise TypeError(f"{type(item).__name__} is about no message")
 
 
-def _host_fields(host: HostAttempt) -> dict[str, object]:
+def _host_fields(host: HostAttempt) -> dict[str, Any]:
     return {
         "host": host.host,
         "address": host.address,

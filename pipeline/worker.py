@@ -37,7 +37,7 @@ class Workers:
 
     def __init__(self, settings: WorkSettings) -> None:
         self._settings = settings
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.processes: dict[int, asyncio.subprocess.Process] = {}
 
@@ -57,12 +57,12 @@ class Workers:
 
     async def _keep(self, slot: int) -> None:
         pause = 0.1
-        while not self._stopping:
+        while not self._stopping.is_set():
             loop = asyncio.get_running_loop()
             began = loop.time()
             process = self.processes[slot] = await self._spawn(slot)
             status = await process.wait()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             log.emit("process.died", level="error", worker=slot, status=status)
             pause = 0.1 if loop.time() - began > 30 else min(pause * 2, 10.0)
@@ -70,7 +70,7 @@ class Workers:
 
     async def stop(self) -> None:
         """Ask all to finish; kill those that have not after the grace period."""
-        self._stopping = True
+        self._stopping.set()
         running = [process for process in self.processes.values() if process.returncode is None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -115,10 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
+    parent = os.getppid()
     worker.start()
     try:
         while not ended.wait(1.0):
-            if os.getppid() == 1 and os.environ.get("DANEPIPE_WORKER"):
+            if os.getppid() != parent and os.environ.get("DANEPIPE_WORKER"):
                 break  # the supervisor is gone: nobody would end us
     finally:
         worker.stop(timeout=25_000)

@@ -28,8 +28,9 @@ def encode(kind: Any, value: object) -> bytes:
 
 def decode(kind: type[T], data: bytes | str) -> T:
     """Read a value of the given type. Raises `CodecError` with the type and the first fault."""
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # types are hashable, whatever typeshed says
     try:
-        value: T = _adapter(kind).validate_json(data)
+        value = adapter.validate_json(data)
     except ValidationError as error:
         name = getattr(kind, "__name__", str(kind))
         raise CodecError(f"not a {name} as this version writes it: {error.errors()[0]}") from error

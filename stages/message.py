@@ -118,6 +118,7 @@ class Recipient:
     failures: int = 0  # attempts in a row that ended with the present reason code
     delay_noticed: bool = False
     reason: Reason | None = None
+    copied: bool = False  # its copy legs have been made: never again, even if it comes to stage `route` anew
 
 
 @dataclass(frozen=True, slots=True)

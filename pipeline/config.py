@@ -7,10 +7,12 @@ the variable), the key, what is wrong and what would be right; for an unknown ke
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import idna
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -37,8 +39,11 @@ from pipeline.settings import (
     Work,
     default_hostname,
 )
-from stages.destination import Destination
+from stages.destination import Destination, TlsLevel
+from stages.exclude import Exclusion
 from stages.policy import BogusProof, OnFailure, Policy, dane_policy
+from stages.retry import Schedule
+from stages.route import Action, RouteTable, Rule
 
 PREFIX = "DANEPIPE_"
 RESERVED = frozenset({"DANEPIPE_CONFIG", "DANEPIPE_WORKER"})
@@ -91,6 +96,7 @@ class Config(BaseSettings):
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)
+    _text: str = PrivateAttr(default="")
 
     @classmethod
     def settings_customise_sources(
@@ -126,6 +132,35 @@ class Config(BaseSettings):
         """Give the policy that holds for a destination."""
         return self._policies.policy_for(destination)
 
+    def route_table(self) -> RouteTable:
+        """Make the routing rules. Raises `ConfigError` naming the rule."""
+        try:
+            return RouteTable(
+                rules=tuple(_rule(number, rule) for number, rule in enumerate(self.route, 1)),
+                local_domains=frozenset(self.local_domains),
+                port=self.smtp.port,
+            )
+        except ValueError as error:
+            raise ConfigError(f"{self._file or 'configuration'}: route: {error}") from error
+
+    def exclusions(self) -> tuple[Exclusion, ...]:
+        """Make the exclusions of the file. Raises `ConfigError` naming the entry."""
+        made = []
+        for number, entry in enumerate(self.exclude, 1):
+            try:
+                made.append(
+                    Exclusion(a_label_pattern(entry.pattern), entry.reason, entry.owner, expires=_moment(entry.expires))
+                )
+            except ValueError as error:
+                where = at(self._file, self._text, ("exclude", number - 1)) if self._file else "configuration"
+                raise ConfigError(f"{where}: exclude[{number}]: {error}") from error
+        return tuple(made)
+
+    def schedule(self) -> Schedule:
+        """Make the retry schedule."""
+        queue = self.queue
+        return Schedule(queue.retry, queue.lifetime, queue.bounce_lifetime, queue.delay_notice, queue.jitter)
+
     def items(self) -> Iterator[tuple[str, Any]]:
         """List dotted keys and values (tables of a list as one value), in the order of the manual."""
         for name in type(self).model_fields:
@@ -156,8 +191,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     _check_proof(config, path)
     if path is not None:
         config._file = path  # noqa: SLF001 - our own class, frozen for everybody else
+        config._text = text  # noqa: SLF001 - see above
         config._origins.update(_places(values, path, text))  # noqa: SLF001 - see above
     config._origins.update(variables)  # noqa: SLF001 - see above
+    config.route_table()
+    config.exclusions()
     return config
 
 
@@ -171,6 +209,37 @@ def _check_proof(config: Config, path: Path | None) -> None:
             f"{where}: dane.bogus_proof: 'validator' needs validation of our own, and dns.validation is 'trusted': "
             "bogus answers could never bounce; use 'validator-or-cd-requery', or set dane.on_bogus_* to 'defer'"
         )
+
+
+def _rule(number: int, rule: RouteRule) -> Rule:
+    return Rule(
+        name=rule.name or f"rule {number}",
+        action=Action(rule.action),
+        recipients=tuple(a_label_pattern(pattern) for pattern in rule.recipient),
+        senders=tuple(a_label_pattern(pattern) for pattern in rule.sender),
+        sources=rule.source,
+        host=rule.host,
+        port=rule.port,
+        tls=TlsLevel(rule.tls) if rule.tls is not None else None,
+    )
+
+
+def a_label_pattern(text: str) -> str:
+    """Write the domain of a pattern in A-labels, as recipients have it. Raises ValueError for a name that has none."""
+    local, at_sign, domain = text.rpartition("@")
+    if domain.isascii():
+        return text
+    labels = [label if label.isascii() else idna.encode(label, uts46=True).decode() for label in domain.split(".")]
+    return f"{local}{at_sign}{'.'.join(labels)}"
+
+
+def _moment(value: datetime | date | None) -> datetime | None:
+    """Read an expiry: a day ends with its last second in UTC, a time without a zone is UTC."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return datetime.combine(value + timedelta(days=1), time(), tzinfo=UTC)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

@@ -181,7 +181,11 @@ class Runner:
             routes[new] = leg.route
             changes.put(recipients[-1])
             changes.added.append(number_of(new))
-        return replace(routed, message=replace(routed.message, recipients=tuple(recipients)), routes=routes, copies=())
+        made = tuple(replace(one, copied=True) if one.id in counts else one for one in recipients)
+        for recipient in made:
+            if recipient.id in counts:
+                changes.put(recipient)
+        return replace(routed, message=replace(routed.message, recipients=made), routes=routes, copies=())
 
     # Effects of verdicts
 

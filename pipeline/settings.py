@@ -376,7 +376,7 @@ class RouteRule(Section):
     name: str = Field("", description="name in logs; default: the number of the rule")
     recipient: Words = Field((), description="recipient patterns; empty: any")
     sender: Words = Field((), description="sender patterns; '<>' is the null sender; empty: any")
-    source: Networks = Field((), description="networks of the client; empty: any")
+    source: Words = Field((), description="client networks, or ways in (smtp, send, sendmail, bounce); empty: any")
     action: Literal["mx", "host", "copy", "local", "refuse"] = Field(description="what becomes of the recipient")
     host: str = Field("", description="host name or address literal, for host, copy and local")
     port: Port | None = Field(None, description="port; default: smtp.port")

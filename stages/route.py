@@ -150,7 +150,7 @@ class RouteTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class Way:
     """Where one recipient goes: a route with copies, or why it goes nowhere (`dropped`: without a report)."""
 
     route: Route | None = None
@@ -159,14 +159,14 @@ class _Way:
     dropped: bool = False
 
 
-def way(table: RouteTable, envelope: Envelope, recipient: Recipient) -> _Way:
+def way(table: RouteTable, envelope: Envelope, recipient: Recipient) -> Way:
     """Find the way of one recipient."""
     if recipient.copy_rule is not None:
         rule = table.copy_rule(recipient.copy_rule)
         if rule is None:
             text = f"the copy rule {recipient.copy_rule!r} is no longer configured"
-            return _Way(stop=Reason("route", "route.copy_rule_gone", "2.0.0", text), dropped=True)
-        return _Way(_to_host(table, rule))
+            return Way(stop=Reason("route", "route.copy_rule_gone", "2.0.0", text), dropped=True)
+        return Way(_to_host(table, rule))
     fresh = recipient.attempts == 0 and not recipient.copied
     copies: list[CopyLeg] = []
     for rule in table.rules:
@@ -179,27 +179,27 @@ def way(table: RouteTable, envelope: Envelope, recipient: Recipient) -> _Way:
     return replace(_without_rule(table, recipient), copies=tuple(copies))
 
 
-def _by_rule(table: RouteTable, rule: Rule, recipient: Recipient) -> _Way:
+def _by_rule(table: RouteTable, rule: Rule, recipient: Recipient) -> Way:
     if rule.action is Action.REFUSE:
         text = rule.text or f"mail to {recipient.address} is refused by routing rule {rule.name}"
-        return _Way(stop=Reason("route", "route.refused", "5.7.1", text, {"rule": rule.name}))
+        return Way(stop=Reason("route", "route.refused", "5.7.1", text, {"rule": rule.name}))
     if rule.action is Action.LOCAL:
         return _local(table, recipient, rule)
     if rule.action is Action.HOST:
-        return _Way(_to_host(table, rule))
+        return Way(_to_host(table, rule))
     if recipient.address.is_literal and not rule.host:
-        return _Way(_to_literal(table, recipient, rule))
+        return Way(_to_literal(table, recipient, rule))
     port = rule.port or table.port
     name = rule.host.lower().rstrip(".") or recipient.address.domain
-    return _Way(Route(RouteKind.MX, name, port, rule.tls or _level(port), rule.name))
+    return Way(Route(RouteKind.MX, name, port, rule.tls or _level(port), rule.name))
 
 
-def _without_rule(table: RouteTable, recipient: Recipient) -> _Way:
+def _without_rule(table: RouteTable, recipient: Recipient) -> Way:
     if table.is_local(recipient.address):
         return _local(table, recipient, None)
     if recipient.address.is_literal:
-        return _Way(_to_literal(table, recipient, None))
-    return _Way(Route(RouteKind.MX, recipient.address.domain, table.port, _level(table.port)))
+        return Way(_to_literal(table, recipient, None))
+    return Way(Route(RouteKind.MX, recipient.address.domain, table.port, _level(table.port)))
 
 
 def _to_literal(table: RouteTable, recipient: Recipient, rule: Rule | None) -> Route:
@@ -214,14 +214,14 @@ def _to_host(table: RouteTable, rule: Rule) -> Route:
     return Route(RouteKind.HOST, _host(rule.host), port, rule.tls or _level(port), rule.name)
 
 
-def _local(table: RouteTable, recipient: Recipient, rule: Rule | None) -> _Way:
+def _local(table: RouteTable, recipient: Recipient, rule: Rule | None) -> Way:
     host = (rule.host if rule else "") or table.local_host
     if not host:
         text = f"there is no route for the local domain {recipient.address.domain}"
-        return _Way(stop=Reason("route", "route.no_local_route", "5.3.5", text))
+        return Way(stop=Reason("route", "route.no_local_route", "5.3.5", text))
     port = (rule.port if rule else None) or table.local_port or table.port
     level = (rule.tls if rule else None) or TlsLevel.MAY
-    return _Way(Route(RouteKind.LOCAL, _host(host), port, level, rule.name if rule else "local"))
+    return Way(Route(RouteKind.LOCAL, _host(host), port, level, rule.name if rule else "local"))
 
 
 def _level(port: int) -> TlsLevel:

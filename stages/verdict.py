@@ -5,6 +5,7 @@
 verdict: it is an exception, and the message stays where it is.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,7 +58,7 @@ class PartitionError(Exception):
 def check_partition(expected: tuple[RecipientId, ...], verdicts: tuple[Verdict, ...]) -> None:
     """Raise `PartitionError`, naming the recipients concerned, unless the verdicts cover `expected` exactly once."""
     named = [recipient for verdict in verdicts for recipient in verdict.recipients]
-    twice = sorted({recipient for recipient in named if named.count(recipient) > 1})
+    twice = sorted(recipient for recipient, times in Counter(named).items() if times > 1)
     lost = sorted(set(expected) - set(named))
     unknown = sorted(set(named) - set(expected))
     if twice or lost or unknown:

@@ -1,0 +1,234 @@
+"""The runner on a real Redis: verdicts become effects once, and a fault of ours costs no mail."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.facts import Gatherer
+from pipeline.line import Line, registered
+from pipeline.runner import Limits, Runner, StageBroke, Tools, TransientLookup
+from pipeline.store.ledger import Ledger
+from stages.contract import Consignment, Facts, Notice, Planned, Stage
+from stages.exclude import Exclusion, Exclusions
+from stages.message import Message, MessageId, State
+from stages.plan import Trouble
+from stages.policy import Policy
+from stages.reason import Reason
+from stages.retry import Schedule
+from stages.route import Action, RouteTable, Rule
+from stages.verdict import Defer, Done, Refuse, Verdict
+from tests.pipeline.test_ledger import message
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+KEY = "mx:example.com:25:dane"
+
+
+class NoCourier:
+    """A courier that nobody calls."""
+
+    async def deliver(self, *_: Any) -> AsyncIterator[Any]:
+        """Fail the test."""
+        raise AssertionError("nothing is delivered here")
+        yield
+
+
+@dataclass
+class Bench:
+    """A runner with what it was told and what it sent."""
+
+    ledger: Ledger
+    runner: Runner
+    line: Line
+    nudges: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(redis: Any) -> Make:
+    """Make a runner over our own message stages, and destination stages that a test gives."""
+
+    def make(
+        resolve: Callable[[Any, Facts, datetime], tuple[Verdict, ...]] | None = None,
+        rules: Sequence[Rule] = (),
+        exclusions: Sequence[Exclusion] = (),
+        route: Stage | None = None,
+    ) -> Bench:
+        known = registered()
+        second = replace(known["resolve"], wants=(), decide=resolve) if resolve else known["resolve"]
+        line = Line((route or known["route"], known["exclude"]), (second, known["deliver"]), known["bounce"])
+        ledger = Ledger(redis)
+        made: Bench
+
+        async def post(notice: Notice) -> MessageId:
+            made.notices.append(notice)
+            return MessageId("R1")
+
+        async def nudge(names: Sequence[str]) -> None:
+            made.nudges.extend(names)
+
+        async def table(_item: object) -> RouteTable:
+            return RouteTable(tuple(rules))
+
+        async def entries(_item: object) -> Exclusions:
+            return Exclusions(exclusions)
+
+        runner = Runner(
+            Tools(
+                line=line,
+                ledger=ledger,
+                gatherers={
+                    RouteTable: Gatherer(RouteTable, table),
+                    Exclusions: Gatherer(Exclusions, entries),
+                },
+                courier=NoCourier(),  # type: ignore[arg-type]
+                schedule=Schedule((timedelta(minutes=5),), jitter=0.0),
+                post=post,
+                nudge=nudge,
+                policy_for=lambda _destination: Policy(),
+                now=lambda: NOW,
+                chance=lambda: 0.5,
+                limits=Limits(),
+            )
+        )
+        made = Bench(ledger, runner, line)
+        return made
+
+    return make
+
+
+async def _through_message_stages(made: Bench) -> None:
+    for stage in made.line.messages:
+        await made.runner.run_place(stage)
+
+
+async def test_recipients_reach_the_ready_queue_of_their_destination(bench: Make) -> None:
+    """Route and exclude carry each recipient to its destination; an exclusion makes a destination of its own."""
+    made = bench(exclusions=[Exclusion("u1@example.com")])
+    await made.ledger.accept(message(count=2), b"x")
+    await _through_message_stages(made)
+    assert await made.ledger.backlog(KEY) == 1
+    assert await made.ledger.backlog(f"{KEY}+excluded") == 1
+    assert sorted(made.nudges) == ["exclude", f"to:{KEY}", f"to:{KEY}+excluded"]
+
+
+async def test_a_copy_becomes_a_recipient_of_its_own_once(bench: Make) -> None:
+    """A `copy` rule adds a second destination, and a second passage through `route` adds none."""
+    made = bench(rules=[Rule("archive", Action.COPY, host="archive.example")])
+    await made.ledger.accept(message(count=1), b"x")
+    await _through_message_stages(made)
+    stored = await made.ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert [(r.id, r.copy_rule) for r in stored.message.recipients] == [("M1/0", None), ("M1/0+1", "archive")]
+    assert stored.open == 2
+    assert await made.ledger.backlog("host:archive.example:25:dane") == 1
+    assert stored.message.recipients[0].copied
+
+
+async def test_a_refusal_fails_the_recipient_and_owes_one_notice(bench: Make) -> None:
+    """Refuse settles, `bounce` rules on what is owed, the notice is posted, and the message is then gone."""
+    made = bench(rules=[Rule("no", Action.REFUSE)])
+    await made.ledger.accept(message(count=2), b"x")
+    await made.runner.run_place(made.line.first)
+    await made.runner.run_place(made.line.notices)
+    (notice,) = made.notices
+    assert [recipient.state for recipient in notice.message.recipients] == [State.FAILED, State.FAILED]
+    stored = await made.ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.open == 0
+
+
+async def test_a_stage_that_raises_keeps_the_mail_where_it_was(bench: Make) -> None:
+    """A fault of ours is no verdict: the group goes back to its place and the job is to come back."""
+    known = registered()
+
+    def broken(_item: Message, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        raise ZeroDivisionError
+
+    made = bench(route=replace(known["route"], decide=broken))
+    await made.ledger.accept(message(), b"x")
+    with pytest.raises(StageBroke, match="ZeroDivisionError"):
+        await made.runner.run_place(made.line.first)
+    repaired = bench()
+    await repaired.runner.run_place(repaired.line.first)
+    assert repaired.nudges == ["exclude"]
+
+
+async def test_a_stage_that_loses_a_recipient_is_stopped(bench: Make) -> None:
+    """Verdicts that leave a recipient out are a fault of the stage, and nothing of them is committed."""
+    known = registered()
+
+    def forgetful(item: Message, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        return (Done(item.recipient_ids[:1], Reason("route", "x.done", "2.0.0", "done")),)
+
+    made = bench(route=replace(known["route"], decide=forgetful))
+    await made.ledger.accept(message(count=2), b"x")
+    with pytest.raises(StageBroke, match="lost="):
+        await made.runner.run_place(made.line.first)
+    stored = await made.ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.open == 2
+    assert {recipient.state for recipient in stored.message.recipients} == {State.QUEUED}
+
+
+async def test_a_stage_that_gives_another_type_is_stopped(bench: Make) -> None:
+    """A Proceed bears an item of the declared type, or the next stage would get what it cannot read."""
+    made = bench(route=replace(registered()["route"], gives=Planned))
+    await made.ledger.accept(message(), b"x")
+    with pytest.raises(StageBroke, match="gave Routed, declared Planned"):
+        await made.runner.run_place(made.line.first)
+
+
+def _deferring(trouble: Trouble) -> Callable[[Any, Facts, datetime], tuple[Verdict, ...]]:
+    def decide(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
+        return (Defer(everyone, Reason("resolve", str(trouble), "4.4.3", "no answer")),)
+
+    return decide
+
+
+async def test_a_transient_lookup_failure_first_leaves_the_queue_untouched(bench: Make) -> None:
+    """DNS trouble comes back within seconds as the job's retry; on the last try it becomes a Defer (DANE-24)."""
+    made = bench(resolve=_deferring(Trouble.LOOKUP_MX))
+    await made.ledger.accept(message(count=1), b"x")
+    await _through_message_stages(made)
+    stage = made.line.destinations[0]
+    with pytest.raises(TransientLookup):
+        await made.runner.run_destination(stage, KEY, last_try=False)
+    assert await made.ledger.backlog(KEY) == 1
+    await made.runner.run_destination(stage, KEY, last_try=True)
+    assert await made.ledger.backlog(KEY) == 0
+    assert await made.ledger.next_due() == NOW + timedelta(minutes=5)
+    stored = await made.ledger.stored(MessageId("M1"))
+    assert stored is not None
+    assert stored.message.recipients[0].state is State.DEFERRED
+
+
+async def test_a_refusal_at_a_destination_reports_every_message(bench: Make) -> None:
+    """A verdict over a ready queue settles each message by itself, with a notice for each."""
+
+    def refuse(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
+        return (Refuse(everyone, Reason("resolve", str(Trouble.NXDOMAIN), "5.1.2", "no such domain")),)
+
+    made = bench(resolve=refuse)
+    await made.ledger.accept(message("M1", 1), b"x")
+    await made.ledger.accept(message("M2", 2), b"x")
+    await _through_message_stages(made)
+    await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
+    await made.runner.run_place(made.line.notices)
+    assert sorted(notice.message.id for notice in made.notices) == ["M1", "M2"]
+    assert await made.ledger.backlog(KEY) == 0
+
+
+async def test_a_rule_decides_the_ready_queue(bench: Make) -> None:
+    """What `route` gives is what `exclude` takes, through Redis and back: a rule-based host has a queue of its own."""
+    made = bench(rules=[Rule("relay", Action.HOST, host="relay.example")])
+    await made.ledger.accept(message(count=1), b"x")
+    await _through_message_stages(made)
+    assert await made.ledger.backlog("host:relay.example:25:dane") == 1

@@ -143,8 +143,8 @@ def _framed(part: _Part, boundary: str) -> bytes:
         f"Content-Transfer-Encoding: {part.encoding}",
         f"Content-Description: {part.description}",
     )
-    end = b"" if part.body.endswith(b"\r\n") else b"\r\n"
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + part.body + end
+    # The CRLF before a boundary belongs to the boundary (RFC 2046 section 5.1.1), so the part keeps its own.
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + part.body + b"\r\n"
 
 
 def _encoded(text: str) -> tuple[str, bytes]:

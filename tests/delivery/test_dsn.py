@@ -70,7 +70,7 @@ def parts(made: Report) -> tuple[Message, list[tuple[str, str, bytes]]]:
     assert pieces[-1] == b"--\r\n"
     found = []
     for piece in pieces[1:-1]:
-        head, _, body = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        head, _, body = piece.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
         fields = message_from_bytes(head + b"\r\n\r\n")
         encoding = fields["Content-Transfer-Encoding"]
         if encoding == "quoted-printable":
@@ -276,7 +276,7 @@ def test_a_message_id_that_is_none_is_left_alone() -> None:
         (True, b"Subject: x\r\n\r\n" + b"y\r\n" * 500_000, "text/rfc822-headers", b"Subject: x\r\n"),
         (False, b"Subject: \xfcx\r\n\r\n", "text/rfc822-headers", b"Subject: \xfcx\r\n"),
         (False, b"", "text/rfc822-headers", b"\r\n"),
-        (True, b"Subject: no end", "message/rfc822", b"Subject: no end\r\n"),
+        (True, b"Subject: no end", "message/rfc822", b"Subject: no end"),
     ],
     ids=["full", "headers", "8-bit body", "long line", "too large", "8-bit header", "empty", "no body"],
 )

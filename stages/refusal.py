@@ -7,13 +7,14 @@ never refuse anything; only time does, in `stages/retry.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from stages.attempt import HostAttempt
+from stages.destination import Destination, RouteKind, TlsLevel
 from stages.message import Recipient
 from stages.plan import Plan, Skipped, Trouble
-from stages.policy import DanePolicy, OnFailure, OnNoTls, OnUnusable, Policy, Scope
+from stages.policy import DanePolicy, Mode, OnFailure, OnNoTls, OnUnusable, Policy, Scope
 from stages.reason import Fact, Reason
 from stages.status import refused, waiting
 from stages.verdict import Defer, Refuse
@@ -164,9 +165,22 @@ def _on_bogus_waits(failure: HostFailure, policy: DanePolicy) -> bool:
     return bogus and (policy.bogus_min_attempts > 1 or policy.bogus_min_age > timedelta(0))
 
 
+def in_force(destination: Destination, policy: DanePolicy) -> DanePolicy:
+    """Give the policy as it may refuse mail for a destination: where DANE is not enforced, bogus DNS only delays.
+
+    There is then no server to go on to, so mail still waits, but nobody is told that DANE failed (RFC 7672 9.1).
+    """
+    enforced = policy.mode in {Mode.ENFORCE, Mode.MANDATORY} and not destination.excluded
+    if enforced and destination.tls is TlsLevel.DANE and destination.kind is not RouteKind.LOCAL:
+        return policy
+    wait = OnFailure.DEFER
+    return replace(policy, on_bogus_mx=wait, on_bogus_address=wait, on_bogus_tlsa=wait, bounce_after=None, retry=None)
+
+
 def stops_at_once(plan: Plan, policy: Policy) -> bool:
     """Tell whether a host that was left out already decides for the destination (`failure_scope = destination`)."""
-    return any(refuses_alone(_of_skipped(one), policy.dane) for one in plan.skipped)
+    dane = in_force(plan.destination, policy.dane)
+    return any(refuses_alone(_of_skipped(one), dane) for one in plan.skipped)
 
 
 def without_host(
@@ -184,7 +198,7 @@ def without_host(
     if not found:
         reason = Reason(stage, str(Trouble.NO_ADDRESS), waiting(Trouble.NO_ADDRESS), "there is no host to try", extra)
         return Defer((recipient.id,), reason)
-    dane = policy.dane
+    dane = in_force(plan.destination, policy.dane)
     telling = min(found, key=lambda failure: (TELLING.index(failure.trouble), failure.permanent))
     alone = [failure for failure in found if refuses_alone(failure, dane)]
     refusing = alone or (found if all(_refuses(f, recipient, dane, now) or f.permanent for f in found) else [])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from stages.message import Envelope, Notify, Recipient
-from stages.policy import DanePolicy
+from stages.policy import DanePolicy, Mode
 from stages.reason import Reason
 from stages.refusal import DANE_TROUBLES
 
@@ -84,7 +84,7 @@ def after_defer(  # noqa: PLR0913, PLR0917 - everything that decides is an argum
     chance: float,
 ) -> Wait | GiveUp:
     """Rule on a recipient that `note_failure` has just noted the attempt in; `chance` lies in [0, 1)."""
-    by_dane = reason.code in _DANE_CODES
+    by_dane = reason.code in _DANE_CODES and dane.mode in {Mode.ENFORCE, Mode.MANDATORY}
     since = recipient.failing_since or now
     lifetime = schedule.lifetime_of(envelope)
     ends = envelope.accepted + lifetime

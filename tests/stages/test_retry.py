@@ -7,7 +7,7 @@ import pytest
 
 from stages.message import Envelope, Notify, Recipient
 from stages.plan import Trouble
-from stages.policy import DanePolicy, Profile, dane_policy
+from stages.policy import DanePolicy, Mode, Profile, dane_policy
 from stages.reason import Reason
 from stages.retry import GiveUp, Schedule, Wait, after_defer, note_failure
 from tests.stages.make import DAY, HOUR, MINUTE, NOW, envelope, recipient
@@ -122,6 +122,15 @@ def test_exchange_gives_up_a_dane_failure_after_a_day() -> None:
     assert isinstance(outcome, GiveUp)
     assert "24 hours" in outcome.reason.text or "1 day" in outcome.reason.text
     assert isinstance(rule(tried(20, every=MINUTE), after=DAY, dane=exchange), Wait)
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.AUDIT])
+def test_dane_schedules_count_only_where_dane_is_enforced(mode: Mode) -> None:
+    """DANE-100, DANE-101: with DANE off or only audited, bogus DNS delays mail by the queue's own schedule and lifetime."""
+    dane = dane_policy(Profile.EXCHANGE, {"mode": mode})
+    who = tried(4, MISMATCH, delay_noticed=True)
+    assert rule(who, MISMATCH, dane=dane) == Wait(NOW + 3 * HOUR, notice=False)
+    assert isinstance(rule(who, MISMATCH, after=2 * DAY, dane=dane), Wait)
 
 
 @pytest.mark.parametrize("profile", [Profile.RFC7672, Profile.MAILMARSHAL])

@@ -5,6 +5,7 @@ variable `DANEPIPE_SECTION__KEY` outweighs the file. Raises `ConfigError`, whose
 the variable), the key, what is wrong and what would be right; for an unknown key the nearest known one.
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,6 +17,10 @@ import idna
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from delivery.nameserver import Server
+from delivery.resolver import DnsSettings
+from delivery.responses import Lifetimes
+from delivery.trust import Canary, Expected
 from pipeline.config_faults import at, faults
 from pipeline.policies import Policies
 from pipeline.settings import (
@@ -39,6 +44,7 @@ from pipeline.settings import (
     Work,
     default_hostname,
 )
+from stages.answer import Question
 from stages.destination import Destination, TlsLevel
 from stages.exclude import Exclusion
 from stages.policy import BogusProof, OnFailure, Policy, dane_policy
@@ -156,6 +162,25 @@ class Config(BaseSettings):
                 raise ConfigError(f"{where}: exclude[{number}]: {error}") from error
         return tuple(made)
 
+    def dns_settings(self) -> DnsSettings:
+        """Make the settings of the resolver."""
+        dns = self.dns
+        groups = (
+            (dns.canary_secure, Expected.SECURE),
+            (dns.canary_absent, Expected.ABSENT),
+            (dns.canary_insecure, Expected.INSECURE),
+            (dns.canary_bogus, Expected.BOGUS),
+        )
+        return DnsSettings(
+            servers=tuple(Server.parse(text) for text in dns.servers),
+            validation="trusted" if dns.validation == "trusted" else "auto",
+            trust=tuple(ipaddress.ip_network(network) for network in dns.trust),
+            timeout=dns.timeout,
+            attempts=dns.attempts,
+            canaries=tuple(Canary(_question(text), kind) for texts, kind in groups for text in texts),
+            lifetimes=Lifetimes(found=dns.max_ttl, absent=dns.max_negative_ttl),
+        )
+
     def schedule(self) -> Schedule:
         """Make the retry schedule."""
         queue = self.queue
@@ -209,6 +234,11 @@ def _check_proof(config: Config, path: Path | None) -> None:
             f"{where}: dane.bogus_proof: 'validator' needs validation of our own, and dns.validation is 'trusted': "
             "bogus answers could never bounce; use 'validator-or-cd-requery', or set dane.on_bogus_* to 'defer'"
         )
+
+
+def _question(text: str) -> Question:
+    name, _, rdtype = text.rpartition("/")
+    return Question(name.lower().rstrip(".") or ".", rdtype)
 
 
 def _rule(number: int, rule: RouteRule) -> Rule:

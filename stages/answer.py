@@ -9,6 +9,7 @@ the failure before it can ask for security (RFC 7672 section 2.1.1): no error or
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from stages.records import Record
 
@@ -76,7 +77,7 @@ class Found:
     aliases: tuple[str, ...]  # alias targets in order, ending in `canonical`; empty without CNAME
     expires: datetime  # end of the TTL, capped by signature expiry where we know it
     resolver: str = ""
-    kind: str = "found"
+    kind: Literal["found"] = "found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Absent:
     aliases: tuple[str, ...]
     expires: datetime
     resolver: str = ""
-    kind: str = "absent"
+    kind: Literal["absent"] = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Failed:
     ede: tuple[ExtendedError, ...] = ()
     proofs: tuple[Proof, ...] = ()
     resolver: str = ""
-    kind: str = "failed"
+    kind: Literal["failed"] = "failed"
 
 
 Answer = Found | Absent | Failed

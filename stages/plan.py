@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from stages.destination import Destination
 from stages.reason import Fact
@@ -27,7 +28,7 @@ class DaneDemand:
     names: tuple[str, ...]
     host_only: bool = False
     audit: bool = False
-    kind: str = "dane"
+    kind: Literal["dane"] = "dane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class EncryptDemand:
     why: str
     sni: str
     audit: bool = False
-    kind: str = "encrypt"
+    kind: Literal["encrypt"] = "encrypt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class VerifyDemand:
 
     sni: str
     names: tuple[str, ...]
-    kind: str = "verify"
+    kind: Literal["verify"] = "verify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class MayDemand:
 
     why: str
     sni: str
-    kind: str = "may"
+    kind: Literal["may"] = "may"
 
 
 Demand = DaneDemand | EncryptDemand | VerifyDemand | MayDemand

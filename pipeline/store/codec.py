@@ -7,7 +7,7 @@ hand, is a clear error (`CodecError`) and never a half-filled object.
 from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -18,7 +18,8 @@ class CodecError(Exception):
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    # an Optional, because pydantic takes a config only for types that cannot have one of their own
+    return TypeAdapter(kind | None, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 
 
 def encode(kind: Any, value: object) -> bytes:
@@ -34,4 +35,6 @@ def decode(kind: type[T], data: bytes | str) -> T:
     except ValidationError as error:
         name = getattr(kind, "__name__", str(kind))
         raise CodecError(f"not a {name} as this version writes it: {error.errors()[0]}") from error
+    if value is None:
+        raise CodecError(f"not a {getattr(kind, '__name__', kind)}: null")
     return value

@@ -1,0 +1,239 @@
+"""The one door to DNS: a question in, an answer out, with how far it may be believed.
+
+Security comes from the AD bit of a validating resolver, believed only on loopback or where the operator says so, and
+only while the resolver passes its self-test. While none passes, every answer is `Failed(SUSPENDED)`: mail waits,
+nothing is downgraded, nothing bounces. A question for which security does not matter (`needs_security=False`: DANE is
+off or does not apply) is answered all the same, as insecure. SERVFAIL is asked again with CD=1 and read with its
+extended errors, to tell bogus from broken (RFC 4035 section 3.2.2, RFC 8914). `ask` never raises for what DNS does.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import dns.flags
+import dns.message
+
+from delivery.nameserver import NoResponse, Server, exchange, system_servers
+from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
+from delivery.trust import Canary, Examination, Expected, examine
+from stages.answer import Answer, Failed, Failure, Proof, Question
+from stages.status import EDE_BOGUS, ede_text
+
+CACHE_SIZE = 50_000
+
+
+class SharedCache(Protocol):
+    """A cache behind that of the process. Errors it raises are told of, and the question is asked without it."""
+
+    async def get(self, question: Question) -> Answer | None:
+        """Fetch an answer."""
+
+    async def put(self, answer: Answer) -> None:
+        """Keep an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Resolvers (none: the system's), networks whose AD bit is believed, patience for one try, tries, canaries."""
+
+    servers: tuple[Server, ...] = ()
+    validation: Literal["auto", "trusted"] = "auto"
+    trust: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    timeout: timedelta = timedelta(seconds=5)
+    attempts: int = 3
+    canaries: tuple[Canary, ...] = (Canary(Question(".", "SOA"), Expected.SECURE),)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+
+
+class Resolver:
+    """Asks, keeps answers for their lifetime, and watches over its resolvers. One for each process."""
+
+    def __init__(
+        self,
+        settings: DnsSettings,
+        *,
+        now: Callable[[], datetime],
+        shared: SharedCache | None = None,
+        on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
+    ) -> None:
+        self._settings = settings
+        self._servers = settings.servers or system_servers()
+        self._now = now
+        self._shared = shared
+        self._tell = on_event
+        self._cache: OrderedDict[tuple[Question, bool], Answer] = OrderedDict()
+        self._asking: dict[tuple[Question, bool], asyncio.Task[Answer]] = {}
+        self._examined: dict[Server, Examination] = {}
+        self._checking = asyncio.Lock()
+        self._suspended = ""
+
+    # Trust
+
+    @property
+    def suspended(self) -> str:
+        """Say why no answer counts at present; empty if answers count."""
+        return self._suspended
+
+    async def check(self) -> tuple[Examination, ...]:
+        """Examine all resolvers now, and tell of what has changed."""
+        async with self._checking:
+            return await self._check()
+
+    async def _check(self) -> tuple[Examination, ...]:
+        settings = self._settings
+        patience = settings.timeout.total_seconds()
+        found = await asyncio.gather(
+            *(examine(server, settings.canaries, settings.trust, patience) for server in self._servers)
+        )
+        for one in found:
+            before = self._examined.get(one.server)
+            self._examined[one.server] = one
+            if before is None or before.passed != one.passed or before.fault != one.fault:
+                self._tell("resolver.canary", {
+                    "resolver": str(one.server), "passed": one.passed, "text": one.fault or "passes its self-test",
+                    "canaries": [str(outcome) for outcome in one.outcomes],
+                })  # fmt: skip
+        faults = [one.fault for one in found if not one.passed]
+        before_all = self._suspended
+        if not found:
+            self._suspended = "there is no resolver: set dns.servers (and no nameserver is in /etc/resolv.conf)"
+        else:
+            self._suspended = "; ".join(faults) if len(faults) == len(found) else ""
+        if self._suspended and self._suspended != before_all:
+            self._tell("resolver.suspended", {"text": f"mail that DANE concerns waits: {self._suspended}"})
+        elif before_all and not self._suspended:
+            self._tell("resolver.restored", {"text": "answers count again"})
+        return tuple(found)
+
+    async def run_checks(self, interval: timedelta) -> None:
+        """Examine at once and then at intervals (every few seconds while suspended), until cancelled."""
+        while True:
+            await self.check()
+            soon = min(interval, timedelta(seconds=5)) if self._suspended else interval
+            await asyncio.sleep(soon.total_seconds())
+
+    async def _examined_once(self) -> None:
+        if not self._examined and not self._suspended:
+            async with self._checking:
+                if not self._examined and not self._suspended:
+                    await self._check()
+
+    # Questions
+
+    async def ask(self, question: Question, *, needs_security: bool = True) -> Answer:
+        """Answer from the cache, the shared cache or a resolver; callers with the same question share one asking."""
+        await self._examined_once()
+        if self._suspended and needs_security:
+            return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
+        secured = needs_security or not self._suspended
+        key = (question, secured)
+        known = self._cache.get(key)
+        if known is not None and known.expires > self._now():
+            self._cache.move_to_end(key)
+            return known
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._fetch(question, secured=secured))
+            task.add_done_callback(lambda _task: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, question: Question, *, secured: bool) -> Answer:
+        answer = await self._from_shared(question) if secured else None
+        if answer is None:
+            answer = await self._from_servers(question, secured=secured)
+            if secured and not isinstance(answer, Failed):
+                await self._to_shared(answer)
+        self._cache[question, secured] = answer
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return answer
+
+    async def _from_shared(self, question: Question) -> Answer | None:
+        if self._shared is None:
+            return None
+        try:
+            answer = await self._shared.get(question)
+        except Exception as error:  # noqa: BLE001 - whatever the cache does, DNS still answers
+            self._tell("resolver.cache", {"text": f"the shared cache cannot be read: {error!r}"})
+            return None
+        return answer if answer is not None and answer.expires > self._now() else None
+
+    async def _to_shared(self, answer: Answer) -> None:
+        if self._shared is None:
+            return
+        try:
+            await self._shared.put(answer)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._tell("resolver.cache", {"text": f"the shared cache cannot be written: {error!r}"})
+
+    def _order(self, *, secured: bool) -> tuple[Server, ...]:
+        """Give the resolvers to ask: where security matters, only those that pass their self-test."""
+        if not secured:
+            return self._servers
+        return tuple(server for server in self._servers if server in self._examined and self._examined[server].passed)
+
+    async def _from_servers(self, question: Question, *, secured: bool) -> Answer:
+        servers = self._order(secured=secured)
+        lifetimes = self._settings.lifetimes
+        failed = Failed(question, Failure.NETWORK, "no resolver is left to ask", self._now() + lifetimes.failed)
+        for attempt in range(self._settings.attempts):
+            if not servers:
+                break
+            server = servers[attempt % len(servers)]
+            answer = await self._from_server(server, question, secured=secured)
+            if not isinstance(answer, Failed) or answer.failure in {Failure.BOGUS, Failure.CHAIN}:
+                return answer
+            failed = answer
+            if answer.failure is Failure.SERVFAIL and len(servers) == 1:
+                break  # the resolver has tried for us
+        return failed
+
+    async def _from_server(self, server: Server, question: Question, *, secured: bool) -> Answer:
+        patience = self._settings.timeout.total_seconds()
+        lifetimes = self._settings.lifetimes
+        until = self._now() + lifetimes.failed
+        try:
+            response = await exchange(server, question, patience=patience)
+        except NoResponse as error:
+            return Failed(question, error.failure, str(error), until, resolver=str(server))
+        failure = rcode_failure(response)
+        if failure is None:
+            authentic = secured and bool(response.flags & dns.flags.AD)
+            return read(question, response, secure=authentic, now=self._now(), lifetimes=lifetimes, source=str(server))
+        errors = extended_errors(response)
+        text = f"{server} answered {failure.upper()}" + "".join(
+            f", EDE {error.code} ({ede_text(error.code)}{': ' if error.text else ''}{error.text})" for error in errors
+        )
+        made = Failed(question, failure, text, until, errors, (), str(server))
+        if failure is not Failure.SERVFAIL:
+            return made
+        return await self._bogus_or_broken(server, question, made)
+
+    async def _bogus_or_broken(self, server: Server, question: Question, failed: Failed) -> Failed:
+        """Find out whether validation failed: the answer is there with CD=1, or the resolver says so by an EDE."""
+        proofs: list[Proof] = []
+        with contextlib.suppress(NoResponse):  # no second answer proves nothing
+            unchecked = await exchange(
+                server, question, patience=self._settings.timeout.total_seconds(), checking_disabled=True
+            )
+            if rcode_failure(unchecked) is None:
+                proofs.append(Proof.CD_REQUERY)
+        if any(error.code in EDE_BOGUS for error in failed.ede):
+            proofs.append(Proof.EDE)
+        if not proofs:
+            return failed
+        said = "with checking disabled there is an answer" if Proof.CD_REQUERY in proofs else "no answer with CD=1"
+        return replace(failed, failure=Failure.BOGUS, text=f"{failed.text}; {said}", proofs=tuple(proofs))
+
+    async def aclose(self) -> None:
+        """End what is still being asked."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,124 @@
+"""Read a DNS response as an `Answer`: records at the end of the alias chain, denials, failures with their cause.
+
+`read` does not judge security by itself: the caller says whether the AD bit of this resolver may be believed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Question, Security
+from stages.records import IP, MX, TLSA, Other, Record
+
+MAX_ALIASES = 16
+_RCODES = {
+    dns.rcode.SERVFAIL: Failure.SERVFAIL,
+    dns.rcode.REFUSED: Failure.REFUSED,
+    dns.rcode.NOTIMP: Failure.NOTIMP,
+    dns.rcode.FORMERR: Failure.FORMERR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Bounds of how long answers are kept: records, denials and failures."""
+
+    found: timedelta = timedelta(days=1)
+    absent: timedelta = timedelta(minutes=15)
+    failed: timedelta = timedelta(seconds=5)
+
+
+def text_of(name: dns.name.Name) -> str:
+    """Write a name in lower case without the trailing dot; the root is "."."""
+    return "." if name == dns.name.root else name.to_text(omit_final_dot=True).lower()
+
+
+def extended_errors(response: dns.message.Message) -> tuple[ExtendedError, ...]:
+    """List the extended errors of a response (RFC 8914)."""
+    return tuple(
+        ExtendedError(int(option.code), option.text or "")
+        for option in response.options
+        if isinstance(option, dns.edns.EDEOption)
+    )
+
+
+def rcode_failure(response: dns.message.Message) -> Failure | None:
+    """Give the failure that an RCODE stands for; None for an answer or a denial."""
+    code = response.rcode()
+    if code in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return None
+    return _RCODES.get(code, Failure.MALFORMED)
+
+
+def read(
+    question: Question, response: dns.message.Message, *, secure: bool, now: datetime, lifetimes: Lifetimes, source: str
+) -> Answer:
+    """Read a response whose RCODE is NOERROR or NXDOMAIN."""
+    wanted = dns.rdatatype.from_text(question.rdtype)
+    owner = dns.name.from_text(question.name, origin=dns.name.root)
+    aliases: list[str] = []
+    used: list[dns.rrset.RRset] = []
+    while True:
+        rrset = response.get_rrset(response.answer, owner, dns.rdataclass.IN, wanted)
+        if rrset is not None:
+            used.append(rrset)
+            break
+        alias = response.get_rrset(response.answer, owner, dns.rdataclass.IN, dns.rdatatype.CNAME)
+        if alias is None:
+            break
+        used.append(alias)
+        owner = alias[0].target
+        aliases.append(text_of(owner))
+        if len(aliases) > MAX_ALIASES or aliases.count(aliases[-1]) > 1 or aliases[-1] == question.name:
+            text = f"the aliases of {question.name} go in a circle or are more than {MAX_ALIASES}"
+            return Failed(question, Failure.CHAIN, text, now + lifetimes.failed, resolver=source)
+    canonical = aliases[-1] if aliases else question.name
+    security = Security.SECURE if secure else Security.INSECURE
+    if rrset is None:
+        until = now + min(_denial_ttl(response), lifetimes.absent)
+        nxdomain = response.rcode() == dns.rcode.NXDOMAIN
+        return Absent(question, security, nxdomain, canonical, tuple(aliases), until, source)
+    until = min([now + lifetimes.found, *(_expiry(response, rrset, now) for rrset in used)])
+    records = tuple(_record(rdata) for rdata in rrset)
+    return Found(question, security, records, canonical, tuple(aliases), until, source)
+
+
+def _expiry(response: dns.message.Message, rrset: dns.rrset.RRset, now: datetime) -> datetime:
+    """End the life of records with their TTL, or with their signature if that is sooner (RFC 4035 section 5.3.3)."""
+    until = now + timedelta(seconds=rrset.ttl)
+    signatures = response.get_rrset(
+        response.answer, rrset.name, dns.rdataclass.IN, dns.rdatatype.RRSIG, covers=rrset.rdtype
+    )
+    if signatures is not None:
+        last = max(datetime.fromtimestamp(signature.expiration, tz=now.tzinfo) for signature in signatures)
+        until = min(until, max(last, now))
+    return until
+
+
+def _denial_ttl(response: dns.message.Message) -> timedelta:
+    """Give how long a denial holds (RFC 2308 section 5): without an SOA record, not at all."""
+    ttls = [
+        min(rrset.ttl, rrset[0].minimum) for rrset in response.authority if rrset.rdtype == dns.rdatatype.SOA
+    ]  # fmt: skip
+    return timedelta(seconds=min(ttls, default=0))
+
+
+def _record(rdata: dns.rdata.Rdata) -> Record:
+    match rdata.rdtype:
+        case dns.rdatatype.MX:
+            return MX(rdata.preference, text_of(rdata.exchange))  # type: ignore[attr-defined]
+        case dns.rdatatype.A | dns.rdatatype.AAAA:
+            return IP(rdata.address)  # type: ignore[attr-defined]
+        case dns.rdatatype.TLSA:
+            return TLSA(rdata.usage, rdata.selector, rdata.mtype, rdata.cert)  # type: ignore[attr-defined]
+        case _:
+            return Other(rdata.to_text())

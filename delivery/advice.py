@@ -16,6 +16,7 @@ from stages.reason import Reason
 from stages.status import EDE_BOGUS, ede_text
 
 MAX_TEXT = 900  # octets of outside text in one field: a header line may have 998
+MAX_LINES = 10  # records and names told of: a zone may hold hundreds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,8 @@ _SEEN = {
     "issuer": "Issued by",
     "not_before": "Valid from",
     "not_after": "Valid until",
-    "version": "TLS version",
-    "cipher": "Cipher",
     "chain": "Certificates sent",
-    "chain_length": "Certificates sent",
+    "unreadable": "It cannot be read",
 }
 
 
@@ -108,26 +107,20 @@ def _certificate(case: _Case) -> tuple[str, ...]:
         value = case.certificate.get(key)
         if value not in (None, "", [], ()):
             lines.append(f"{label}: {_value(value)}")
-    for key in ("mismatch", "mismatches", "reasons", "why"):
-        value = case.certificate.get(key)
-        if isinstance(value, (list, tuple)):
-            lines += [f"Compared: {_value(one)}" for one in value]
-        elif value:
-            lines.append(f"Compared: {_value(value)}")
+    compared = [one for one in case.certificate.get("reasons") or () if isinstance(one, Mapping)]
+    lines += [f"TLSA {clean(one.get('record', ''))}: {clean(one.get('reason', ''))}" for one in compared[:MAX_LINES]]
     return tuple(lines)
 
 
 def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{clean(key)} {clean(one)}" for key, one in value.items())
     if isinstance(value, (list, tuple)):
-        return "; ".join(_value(one) for one in value[:10])
+        return "; ".join(_value(one) for one in value[:MAX_LINES])
     return clean(value)
 
 
 def _published(case: _Case) -> tuple[str, ...]:
     name = f"_{case.port}._tcp.{case.base}"
-    return tuple(f"Published: {name}. TLSA {record}" for record in case.records)
+    return tuple(f"Published: {name}. TLSA {record}" for record in case.records[:MAX_LINES])
 
 
 def _dnssec(case: _Case) -> tuple[str, ...]:

@@ -359,7 +359,7 @@ SEEN = {
     "issuer": "CN=Example CA",
     "not_before": "2026-01-01T00:00:00+00:00",
     "not_after": "2026-06-01T00:00:00+00:00",
-    "mismatch": [f"{RECORD}: the server's public key is {'bb' * 32}"],
+    "reasons": [{"record": str(RECORD), "reason": f"the server's public key is {'bb' * 32}"}],
 }
 
 
@@ -389,6 +389,7 @@ def test_a_mismatch_is_explained_to_both() -> None:
     assert f"SHA-256 of the certificate: {'aa' * 32}" in text
     assert "Names in it: mx.example.com; example.com" in text
     assert "Valid until: 2026-06-01" in text
+    assert f"TLSA {RECORD}: the server's public key is {'bb' * 32}" in text
     assert (
         f"publish a record for the one it shows, if it is yours, for example: _25._tcp.mx.example.com. TLSA 3 1 1 {'bb' * 32}"
         in text
@@ -410,6 +411,16 @@ def test_a_bogus_answer_is_explained_by_record_and_ede() -> None:
     assert "Extended DNS error 7 (signature expired): signature expired" in text
     assert "sign the zone anew" in text
     assert "delv TLSA _25._tcp.mx.example.com" in text
+
+
+def test_a_zone_full_of_records_does_not_fill_the_report() -> None:
+    """DSN-47, DSN-50: what a report tells of is bounded."""
+    many = SEEN | {
+        "records": [str(RECORD)] * 500,
+        "names": ["a.example"] * 500,
+        "reasons": [{"record": "r", "reason": "w"}] * 500,
+    }
+    assert len(report(failed(reason=refused(Trouble.MISMATCH, many))).content) < 10_000
 
 
 @pytest.mark.parametrize("trouble", list(Trouble))

@@ -105,6 +105,16 @@ def test_giving_up_keeps_the_last_problem() -> None:
     assert outcome.reason.facts["given_up_after"] == 5 * 86400
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "words"), [(HOUR, "1 hour"), (90 * MINUTE, "90 minutes"), (timedelta(seconds=45), "45 seconds")]
+)
+def test_the_time_that_is_over_is_named(lifetime: timedelta, words: str) -> None:
+    """DSN-48: the text says which time, in the largest unit that fits."""
+    outcome = rule(tried(1), after=2 * HOUR, schedule=Schedule((MINUTE,), lifetime=lifetime))
+    assert isinstance(outcome, GiveUp)
+    assert f"({words})" in outcome.reason.text
+
+
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 15), (2, 15), (3, 60), (4, 60), (19, 60)])
 def test_exchange_has_a_schedule_of_its_own(failures: int, minutes: int) -> None:
     """DANE-109: profile `exchange` tries a DANE failure again after 15 m, 15 m, then hourly, whatever the queue says."""

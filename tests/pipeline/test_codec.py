@@ -38,7 +38,7 @@ def test_a_plan_comes_back_with_the_same_demand(demand: Demand) -> None:
     [
         Found(Question("a", "TLSA"), Security.SECURE, (RECORD,), "a", (), NOW),
         Found(Question("a", "MX"), Security.INSECURE, (MX(10, "b"), IP("192.0.2.1"), Other("x")), "b", ("b",), NOW),
-        Absent(Question("a", "A"), Security.SECURE, True, "a", (), NOW),
+        Absent(Question("a", "A"), Security.SECURE, nxdomain=True, canonical="a", aliases=(), expires=NOW),
         Failed(Question("a", "A"), Failure.BOGUS, "t", NOW, (ExtendedError(7, "x"),), (Proof.EDE,)),
     ],
 )

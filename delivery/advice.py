@@ -271,28 +271,48 @@ def _unreachable(case: _Case) -> Advice:
     )
 
 
-_BY_CODE: dict[str, Callable[[_Case], Advice]] = {
-    str(trouble): made
-    for made, troubles in (
-        (_mismatch, (Trouble.MISMATCH,)),
-        (_bogus, (Trouble.BOGUS_MX, Trouble.BOGUS_ADDRESS, Trouble.BOGUS_TLSA)),
-        (_lookup, (Trouble.LOOKUP_MX, Trouble.LOOKUP_ADDRESS, Trouble.LOOKUP_TLSA)),
-        (_suspended, (Trouble.SUSPENDED,)),
-        (_no_starttls, (Trouble.NO_STARTTLS,)),
-        (_handshake, (Trouble.HANDSHAKE,)),
-        (_mandatory, (Trouble.MANDATORY,)),
-        (_unusable, (Trouble.UNUSABLE,)),
-        (_untrusted, (Trouble.UNTRUSTED,)),
-        (_nxdomain, (Trouble.NXDOMAIN,)),
-        (_null_mx, (Trouble.NULL_MX,)),
-        (
-            _no_host,
-            (Trouble.NO_ADDRESS, Trouble.SELF, Trouble.FORBIDDEN_ADDRESS, Trouble.BAD_LITERAL, Trouble.ALIAS_REFUSED),
-        ),
-        (
-            _unreachable,
-            (Trouble.CONNECT, Trouble.GREETING, Trouble.LOST, Trouble.TIMEOUT, Trouble.CLOSING, Trouble.PROTOCOL),
-        ),
-    )
-    for trouble in troubles
+_ANSWERS = {
+    "smtp.mail_refused": "refused the sender",
+    "smtp.rcpt_refused": "refused this address",
+    "smtp.data_refused": "refused the message",
+    "smtp.mail_deferred": "does not take mail from the sender for now",
+    "smtp.rcpt_deferred": "does not take mail for this address for now",
+    "smtp.data_deferred": "does not take the message for now",
+}
+
+
+def _replied(case: _Case) -> Advice:
+    what = _ANSWERS[case.reason.code]
+    return Advice(f"The mail server {case.host} of {case.domain} {what}. It said: {clean(case.reason.reply)}")
+
+
+_CONTENT = {
+    "content.too_large": "takes no messages of this size. Please send a smaller one",
+    "content.eight_bit": "takes no 8-bit text. Please send the message again from a program that encodes it",
+    "content.smtputf8_address": "does not know internationalized addresses. Please use an address in ASCII",
+    "content.smtputf8_header": "does not know internationalized messages. Please use addresses and a header in ASCII",
+}
+
+
+def _unfit(case: _Case) -> Advice:
+    return Advice(f"The mail server {case.host} of {case.domain} {_CONTENT[case.reason.code]}.")
+
+
+T = Trouble  # for short, in the table below
+_BY_CODE: Mapping[str, Callable[[_Case], Advice]] = {
+    **dict.fromkeys((T.BOGUS_MX, T.BOGUS_ADDRESS, T.BOGUS_TLSA), _bogus),
+    **dict.fromkeys((T.LOOKUP_MX, T.LOOKUP_ADDRESS, T.LOOKUP_TLSA), _lookup),
+    **dict.fromkeys((T.NO_ADDRESS, T.SELF, T.FORBIDDEN_ADDRESS, T.BAD_LITERAL, T.ALIAS_REFUSED), _no_host),
+    **dict.fromkeys((T.CONNECT, T.GREETING, T.LOST, T.TIMEOUT, T.CLOSING, T.PROTOCOL), _unreachable),
+    T.MISMATCH: _mismatch,
+    T.NO_STARTTLS: _no_starttls,
+    T.HANDSHAKE: _handshake,
+    T.MANDATORY: _mandatory,
+    T.UNUSABLE: _unusable,
+    T.UNTRUSTED: _untrusted,
+    T.NXDOMAIN: _nxdomain,
+    T.NULL_MX: _null_mx,
+    T.SUSPENDED: _suspended,
+    **dict.fromkeys(_ANSWERS, _replied),
+    **dict.fromkeys(_CONTENT, _unfit),
 }

@@ -439,6 +439,22 @@ def test_other_stages_reasons_have_words_too() -> None:
     assert "The message holds a virus. " in text
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "smtp.rcpt_refused",
+            "The mail server mx.example.com of example.com refused this address. It said: 550 5.1.1 no such user",
+        ),
+        ("smtp.data_deferred", "mx.example.com of example.com does not take the message for now. It said: 550"),
+        ("content.too_large", "takes no messages of this size. Please send a smaller one."),
+    ],
+)
+def test_replies_and_unfit_content_have_words(code: str, said: str) -> None:
+    """DSN-38, DSN-50: what the server said stands in the report, and what the sender can do about the message."""
+    assert said in words(report(failed(reason=replace(GONE, code=code))))
+
+
 def test_an_expiry_tells_the_cause() -> None:
     """DSN-48, DANE-109: the last problem's status stays, and the text says that the time is over."""
     reason = replace(refused(Trouble.NO_STARTTLS, {}), status="4.7.10")

@@ -104,7 +104,7 @@ def _of_attempt(attempt: HostAttempt) -> HostFailure:
         attempt.trouble,
         attempt.text,
         permanent=attempt.trouble is Trouble.GREETING and attempt.reply is not None and attempt.reply.permanent,
-        required=attempt.demand in {"dane", "encrypt"},
+        required=attempt.demand in {"dane", "encrypt"} and not attempt.audit_failure,
         reply=reply,
         enhanced=attempt.reply.enhanced if attempt.reply else "",
         facts=attempt.handshake.facts if attempt.handshake else None,
@@ -158,6 +158,11 @@ def refuses_alone(failure: HostFailure, policy: DanePolicy) -> bool:
     waits = _on_bogus_waits(failure, policy)
     probe = Recipient(id="/0", address=None, failures=10**6)  # type: ignore[arg-type]
     return not patient and not waits and _refuses(failure, probe, policy, datetime.max.replace(tzinfo=UTC))
+
+
+def ends_all(attempt: HostAttempt, policy: Policy) -> bool:
+    """Tell whether a failed try alone decides for the destination, so that no other host is tried."""
+    return attempt.trouble is not None and refuses_alone(_of_attempt(attempt), policy.dane)
 
 
 def _on_bogus_waits(failure: HostFailure, policy: DanePolicy) -> bool:

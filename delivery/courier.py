@@ -1,0 +1,189 @@
+"""Carry the messages of one destination to the first host that may have them, over one connection.
+
+`Courier.deliver` walks the hosts of a plan in order, and the addresses of each; `stages.deliver.after` alone says what
+follows a failed try. A connection serves one plan and is never lent to another destination. What a dying connection
+leaves open goes on to the next host, unless the final dot was out: then the attempt says that the message may have
+been taken (`Transaction.lost`). Raises only what `Parcel.load` raises, and OSError for a `ca_file` that cannot be read.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from delivery.envelope import Offers, address_needs_utf8, header_needs_utf8
+from delivery.opening import Door, Terms, open_session
+from delivery.session import Ended, Session, SmtpSettings
+from delivery.tls import TlsSettings
+from delivery.wire import Timeouts, normal
+from stages.attempt import Attempt, HostAttempt, Transaction
+from stages.deliver import Step, after
+from stages.message import Message, Recipient, RecipientId
+from stages.plan import Plan
+from stages.policy import Policy
+
+__all__ = ["Courier", "Parcel", "SmtpSettings", "Timeouts", "TlsSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message with the recipients that it is to be taken to, and how to get its octets."""
+
+    message: Message
+    load: Callable[[], Awaitable[bytes]]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Courier:
+    """Holds settings only; every call of `deliver` has a connection of its own."""
+
+    def __init__(self, settings: SmtpSettings, now: Callable[[], datetime] = _utc_now) -> None:
+        self._settings = settings
+        self._now = now
+
+    async def deliver(self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel]) -> AsyncIterator[Attempt]:
+        """Give attempts that together name each recipient of each parcel once; the next parcel is taken after them.
+
+        Nothing is connected before there is a parcel. A message whose recipients are too many for one transaction,
+        or of whom only some may have it here, gives several attempts.
+        """
+        run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now))
+        try:
+            async for parcel in parcels:
+                for attempt in await run.carry(parcel):
+                    yield attempt
+        finally:
+            await run.close()
+
+
+class _Run:
+    """A walk along the hosts of a plan, and the session that stands."""
+
+    def __init__(self, plan: Plan, policy: Policy, terms: Terms) -> None:
+        self._policy = policy
+        self._terms = terms
+        self._doors = deque(
+            Door(host.name, address, plan.destination.port, host.demand)
+            for host in plan.hosts
+            for address in host.addresses
+        )
+        self._clear = False
+        self._failed: list[HostAttempt] = []
+        self._session: Session | None = None
+        self._attempt: HostAttempt | None = None
+        self._told = False  # an attempt has named the hosts that failed before this session
+
+    async def carry(self, parcel: Parcel) -> list[Attempt]:
+        """Take one message as far as it goes."""
+        settled: list[Attempt] = []
+        parts = deque(_portions(parcel.message, self._policy.limits.recipients_per_transaction))
+        content: bytes | None = None
+        while parts:
+            part = parts.popleft()
+            session = await self._ready()
+            if session is None:
+                settled.append(Attempt(part.recipient_ids, tuple(self._failed)))
+                continue
+            part, *others = _by_ability(part, session.offers)
+            parts.extendleft(reversed(others))
+            if content is None:
+                content = normal(await parcel.load())
+            transaction = await session.transact(part, content)
+            if session.ended is None or not transaction.lost:
+                settled.append(Attempt(part.recipient_ids, self._hosts(), transaction))
+                await self._finish(session)
+                continue
+            hosts = self._lose(session, session.ended)
+            done, left = _left_over(part, transaction, session.ended)
+            if done:
+                settled.append(Attempt(done, hosts, transaction))
+            if left:
+                parts.appendleft(replace(part, recipients=left))
+        return settled
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        if self._session is not None:
+            await self._session.quit()
+            self._session = None
+
+    async def _ready(self) -> Session | None:
+        """Give the session that stands, or open the next; None once no host is left."""
+        while self._session is None and self._doors:
+            session, attempt = await open_session(self._doors[0], self._terms, clear=self._clear)
+            if self._clear and self._failed:  # what an audited demand would have refused, still holds
+                attempt = replace(attempt, audit_failure=attempt.audit_failure or self._failed[-1].audit_failure)
+            step = after(attempt, self._policy)
+            if step is Step.MAIL:
+                self._session, self._attempt, self._told = session, attempt, False
+                break
+            self._failed.append(attempt)
+            if step is Step.CLEAR and not self._clear:
+                self._clear = True
+            elif step is Step.STOP:
+                self._doors.clear()
+            else:
+                self._next_door()
+        return self._session
+
+    def _next_door(self) -> None:
+        self._doors.popleft()
+        self._clear = False
+
+    def _hosts(self) -> tuple[HostAttempt, ...]:
+        """Name the hosts for an attempt: all that failed and the one in use, or just that once they have been told."""
+        before = () if self._told else tuple(self._failed)
+        self._told = True
+        return before if self._attempt is None else (*before, self._attempt)
+
+    async def _finish(self, session: Session) -> None:
+        """Keep the session for the next message, unless it ended or has had its share (SMTP-36)."""
+        if session.ended is None and session.finished < self._policy.limits.messages_per_connection:
+            return
+        await session.quit()
+        self._session = None
+        self._clear = False
+
+    def _lose(self, session: Session, ended: Ended) -> tuple[HostAttempt, ...]:
+        """Note how the session was lost. A server that took something before is knocked at once more."""
+        assert self._attempt is not None  # noqa: S101 - there was a session
+        lost = replace(self._attempt, trouble=ended.trouble, text=ended.text, reply=ended.reply)
+        hosts = (*self._failed, lost)
+        self._session = None
+        if session.finished == 0:
+            self._failed.append(lost)
+            self._next_door()
+        self._clear = False
+        return hosts
+
+
+def _portions(message: Message, most: int) -> list[Message]:
+    """Split a message into transactions of so many recipients (RFC 5321 section 4.5.3.1.8)."""
+    everyone = message.recipients
+    return [replace(message, recipients=everyone[at : at + most]) for at in range(0, len(everyone), most)]
+
+
+def _by_ability(message: Message, offers: Offers) -> list[Message]:
+    """Set the recipients apart whom this server cannot reach without SMTPUTF8, if the message can do without."""
+    if "SMTPUTF8" in offers or header_needs_utf8(message):
+        return [message]
+    plain = tuple(one for one in message.recipients if not address_needs_utf8(one))
+    other = tuple(one for one in message.recipients if address_needs_utf8(one))
+    return [replace(message, recipients=group) for group in (plain, other) if group]
+
+
+def _left_over(
+    part: Message, transaction: Transaction, ended: Ended
+) -> tuple[tuple[RecipientId, ...], tuple[Recipient, ...]]:
+    """Tell who is settled by a transaction that broke off, and who is still to be served elsewhere.
+
+    A reply that refused a recipient stands; one that accepted means nothing without the content (RFC 5321 3.3, 3.8).
+    """
+    if ended.sent:
+        return part.recipient_ids, ()
+    refused = {one for one, reply in transaction.recipients.items() if reply.code // 100 != 2}
+    done = tuple(one.id for one in part.recipients if one.id in refused)
+    return done, tuple(one for one in part.recipients if one.id not in refused)

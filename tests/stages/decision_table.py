@@ -12,19 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
-from stages import refusal
 from stages.answer import Answer, Found, Question
-from stages.attempt import Handshake, HostAttempt
+from stages.attempt import Attempt, Handshake, HostAttempt, Reply, Transaction
 from stages.contract import Consignment, Facts, Planned
+from stages.deliver import STAGE as DELIVER
+from stages.deliver import Step, after
 from stages.message import Recipient
-from stages.plan import DaneDemand, EncryptDemand, Host, MayDemand, Plan, Trouble, VerifyDemand
+from stages.plan import DaneDemand, EncryptDemand, Host, MayDemand, Trouble, VerifyDemand
 from stages.policy import DanePolicy, Mode, Policy, Profile, dane_policy
 from stages.reason import Reason
 from stages.records import MX
 from stages.resolve import STAGE as RESOLVE
-from stages.resolve import Survey, missing, plan_facts
+from stages.resolve import Survey, missing
 from stages.retry import GiveUp, Schedule, after_defer, note_failure
-from stages.verdict import Defer, Proceed, Refuse
+from stages.verdict import Defer, Done, Proceed, Refuse
 from tests.stages.decision_world import ROWS, SECOND, Case, Row, Wire
 from tests.stages.make import DAY, NOW, envelope, message, recipient
 
@@ -63,26 +64,31 @@ def _survey(case: Case, policy: Policy, *, second: bool) -> Survey:
 
 
 def _delivered(planned: Planned, case: Case, policy: Policy, who: Recipient) -> str:
+    """Go from host to host as stage `deliver` says, and let it rule on what happened."""
+    tried = _tour(planned.plan.hosts, case.wire, policy)
+    good = tried[-1].trouble is None
+    ok = Reply(250, "ok", "2.0.0", ".")
+    transaction = Transaction(mail=ok, recipients={who.id: ok}, data=ok, dsn_offered=True) if good else None
+    facts: Facts = {Attempt: Attempt((who.id,), tuple(tried), transaction), Policy: policy}
+    (verdict,) = DELIVER.decide(planned, facts, NOW)
+    if not isinstance(verdict, Done):
+        assert isinstance(verdict, (Defer, Refuse))
+        return _stopped(verdict, case, policy, who)
+    level = "TLS if it works" if verdict.reason.facts["demand"] == "may" else LEVELS[verdict.reason.facts["security"]]
+    noted = " (audit)" if verdict.reason.facts.get("audit_failure") else ""
+    return f"{'next: ' if tried[-1].host == SECOND else ''}{level}{noted}"
+
+
+def _tour(hosts: tuple[Host, ...], wire: Wire, policy: Policy) -> list[HostAttempt]:
     tried: list[HostAttempt] = []
-    for host in planned.plan.hosts:
-        attempt = knock(host, case.wire if host.name != SECOND else Wire())
+    for host in hosts:
+        attempt = knock(host, Wire() if host.name == SECOND else wire)
         tried.append(attempt)
-        if attempt.trouble is None:
-            assert attempt.handshake is not None
-            level = LEVELS[attempt.handshake.level]
-            if isinstance(host.demand, MayDemand):
-                level = "TLS if it works"
-            noted = " (audit)" if attempt.audit_failure or "audit_failure" in host.facts else ""
-            return f"{level}{noted}" if host.name != SECOND else f"next: {level}"
-        failure = refusal.failures(replace(planned.plan, skipped=()), [attempt])[0]
-        if refusal.refuses_alone(failure, policy.dane):
+        if after(attempt, policy) is Step.CLEAR:
+            tried.append(replace(attempt, trouble=None, handshake=Handshake("none")))
+        if after(tried[-1], policy) in {Step.MAIL, Step.STOP}:
             break
-    verdict = _judge(planned.plan, tried, who, policy)
-    return _stopped(verdict, case, policy, who)
-
-
-def _judge(plan: Plan, tried: list[HostAttempt], who: Recipient, policy: Policy) -> Defer | Refuse:
-    return refusal.without_host("deliver", plan, tried, who, policy, NOW, extra=plan_facts(plan))
+    return tried
 
 
 def knock(host: Host, wire: Wire) -> HostAttempt:
@@ -93,7 +99,7 @@ def knock(host: Host, wire: Wire) -> HostAttempt:
     demand = host.demand
     match demand:
         case MayDemand():
-            trouble = None
+            trouble = trouble if trouble is Trouble.HANDSHAKE else None
         case EncryptDemand(audit=audit):
             pass
         case DaneDemand(audit=audit, host_only=host_only):
@@ -107,8 +113,8 @@ def knock(host: Host, wire: Wire) -> HostAttempt:
             assert_never(never)
     failure = str(trouble) if trouble and audit else ""
     return HostAttempt(
-        host.name, host.addresses[0], 25, demand.kind, None if audit else trouble, "as the row says",
-        handshake=Handshake(level), audit_failure=failure,
+        host.name, host.addresses[0], 25, demand.kind, trouble if trouble is Trouble.HANDSHAKE or not audit else None,
+        "as the row says", handshake=Handshake(level), audit_failure=failure,
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import bounce, exclude, resolve, route
+from stages import bounce, deliver, exclude, resolve, route
+from stages.attempt import Attempt
 from stages.contract import Consigned, Consignment, CopyLeg, Notice, NoticeKind, Owed, Planned, Routed, Stage
 from stages.destination import Destination
 from stages.exclude import Exclusions
@@ -123,6 +124,29 @@ def test_a_failed_attempt_names_everybody_once(given_: tuple[Consignment, Policy
         verdict = without_host("deliver", plan, tried, recipient, policy, NOW, extra={})
         assert verdict.recipients == (recipient.id,)
         assert verdict.reason.status[0] in ("45" if isinstance(verdict, Refuse) else "4")
+
+
+@often
+@given(consignments(), st.data())
+def test_deliver_names_everybody_once(given_: tuple[Consignment, Policy, Survey], data: st.DataObject) -> None:
+    """Design, section 4; SMTP-50: whatever hosts and servers do, also to recipients that were never asked."""
+    item, policy, survey = given_
+    plan = resolve.make_plan(survey, policy, NOW)
+    message = item.messages[0]
+    attempt = data.draw(worlds.attempts(plan, message))
+    facts = {Attempt: attempt, Policy: policy}
+    for verdict in rule(deliver.STAGE, Planned(plan, (message,)), facts, message.recipient_ids):
+        match verdict:
+            case Defer(reason=reason):
+                assert reason.status.startswith("4")
+            case Refuse(reason=reason):
+                assert reason.status[0] in "45"
+            case Done(recipients=done):
+                assert attempt.transaction is not None
+                assert attempt.transaction.data is not None
+                assert all(attempt.transaction.recipients[one].code // 100 == 2 for one in done)
+            case _:
+                raise AssertionError(verdict)
 
 
 @often

@@ -17,10 +17,14 @@ import idna
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from delivery.dsn import DsnSettings
 from delivery.nameserver import Server
 from delivery.resolver import DnsSettings
 from delivery.responses import Lifetimes
+from delivery.session import SmtpSettings
+from delivery.tls import TlsSettings
 from delivery.trust import Canary, Expected
+from delivery.wire import Timeouts
 from pipeline.config_faults import at, faults
 from pipeline.policies import Policies
 from pipeline.settings import (
@@ -180,6 +184,28 @@ class Config(BaseSettings):
             canaries=tuple(Canary(_question(text), kind) for texts, kind in groups for text in texts),
             lifetimes=Lifetimes(found=dns.max_ttl, absent=dns.max_negative_ttl),
         )
+
+    def smtp_settings(self) -> SmtpSettings:
+        """Make the settings of sessions with other servers."""
+        smtp = self.smtp
+        return SmtpSettings(
+            hostname=self.hostname,
+            source_addresses=smtp.source_address,
+            timeouts=Timeouts(
+                connect=smtp.connect_timeout.total_seconds(),
+                greeting=smtp.greeting_timeout.total_seconds(),
+                command=smtp.command_timeout.total_seconds(),
+                data=smtp.data_timeout.total_seconds(),
+                block=smtp.block_timeout.total_seconds(),
+                dot=smtp.dot_timeout.total_seconds(),
+            ),
+            tls=TlsSettings(self.tls.min_version, self.tls.ca_file),
+        )
+
+    def dsn_settings(self) -> DsnSettings:
+        """Make the settings of reports."""
+        postmaster = self.bounce.postmaster or f"postmaster@{self.hostname}"
+        return DsnSettings(self.hostname, postmaster, self.queue.lifetime)
 
     def schedule(self) -> Schedule:
         """Make the retry schedule."""

@@ -1,0 +1,140 @@
+"""Messages from files, standard input and the sendmail command.
+
+`read_message` turns octets into a `Submission`: line ends become CRLF, the rest stays as it was given, except that a
+`Bcc` field is taken out where the recipients were read from the header. Raises `SubmissionError` whose text names
+what is wrong and where: no octets, no recipient, an address, a line that SMTP cannot carry.
+"""
+
+import email.policy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.headerregistry import AddressHeader
+from email.parser import BytesHeaderParser
+from pathlib import Path
+from typing import Literal
+
+from pipeline.accept.address import AddressError, parse_address
+from pipeline.accept.channel import MAX_LINE
+from pipeline.accept.door import RecipientRequest, Submission, SubmissionError
+from stages.message import Address, Notify, Origin, Ret
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_BCC = re.compile(rb"^bcc[ \t]*:.*\r\n(?:[ \t].*\r\n)*", re.IGNORECASE | re.MULTILINE)
+_MBOX = re.compile(rb"\A(?:>?From [^\r\n]*(?:\r\n|\r|\n))+")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the sender wants to hear (RFC 3461 section 4)."""
+
+    notify: frozenset[Notify] | None = None
+    ret: Ret | None = None
+    envid: str | None = None
+
+
+def read_file(path: Path, max_size: int) -> bytes:
+    """Read a message file. Raises `SubmissionError` naming the file: missing, unreadable, or too large."""
+    try:
+        size = path.stat().st_size
+        if size > max_size:
+            raise SubmissionError(
+                f"{path}: the message has {size} octets, and listen.max_size allows {max_size}", 552, "5.3.4"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SubmissionError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_message(
+    raw: bytes,
+    *,
+    source: str,
+    sender: str | None = None,
+    recipients: Sequence[str] = (),
+    header: Literal["never", "fallback", "also"] = "fallback",
+    max_size: int = 50 * 1024**2,
+    asked: Asked | None = None,
+) -> Submission:
+    """Make a submission.
+
+    `sender` is an address, or "" or "<>" for the null sender; None takes it from the header (Sender, else From).
+    `header` says whether To, Cc and Bcc give recipients: never, where none are given (`fallback`), or beside them
+    (`also`, as `sendmail -t`). Raises `SubmissionError`.
+    """
+    asked = asked or Asked()
+    content = _MBOX.sub(b"", raw) if source == "sendmail" else raw
+    content = _LINE_END.sub(b"\r\n", content)
+    if not content.strip():
+        raise SubmissionError("the message is empty", 554, "5.6.0")
+    if len(content) > max_size:
+        raise SubmissionError(f"the message has {len(content)} octets, at most {max_size} are taken", 552, "5.3.4")
+    if not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    _check_lines(content)
+    head, end, body = content.partition(b"\r\n\r\n")
+    given = [_address(text, "recipient") for text in recipients]
+    if header == "also" or (header == "fallback" and not given):
+        given += _header_recipients(head)
+        head = _BCC.sub(b"", head + b"\r\n").removesuffix(b"\r\n")
+        content = head + end + body if end else head + b"\r\n"
+    if not given:
+        raise SubmissionError("the message has no recipient: give one, or a To, Cc or Bcc field", 554, "5.5.1")
+    path = _header_sender(head) if sender is None else _sender(sender)
+    everybody = [*given, *([path] if path is not None else [])]
+    utf8 = not head.isascii() or not all(address.text.isascii() for address in everybody)
+    requests = tuple(RecipientRequest(address, asked.notify) for address in given)
+    return Submission(path, requests, Origin(source), content, utf8, asked.ret, asked.envid)
+
+
+def _check_lines(content: bytes) -> None:
+    for number, line in enumerate(content.split(b"\r\n"), 1):
+        if len(line) > MAX_LINE:
+            raise SubmissionError(
+                f"line {number} has {len(line)} octets, and SMTP carries {MAX_LINE} (RFC 5321 section 4.5.3.1.6): "
+                "encode the message as quoted-printable or base64",
+                554,
+                "5.6.0",
+            )
+
+
+def _address(text: str, what: str) -> Address:
+    try:
+        return parse_address(text.strip().removeprefix("<").removesuffix(">"))
+    except AddressError as error:
+        raise SubmissionError(f"{what}: {error}", 501, error.status) from error
+
+
+def _sender(text: str) -> Address | None:
+    return None if text.strip() in {"", "<>"} else _address(text, "sender")
+
+
+def _fields(head: bytes, *names: str) -> list[Address]:
+    parsed = BytesHeaderParser(policy=email.policy.SMTPUTF8).parsebytes(head + b"\r\n\r\n")
+    found = []
+    for name in names:
+        for field in parsed.get_all(name, []):
+            if isinstance(field, AddressHeader):
+                found += [_address(one.addr_spec, f"header field {name}") for one in field.addresses if one.addr_spec]
+    return found
+
+
+def _header_recipients(head: bytes) -> list[Address]:
+    return _fields(head, "To", "Cc", "Bcc")
+
+
+def _header_sender(head: bytes) -> Address:
+    found = _fields(head, "Sender") or _fields(head, "From")
+    if not found:
+        raise SubmissionError("the message has no From field: give a sender", 554, "5.5.1")
+    return found[0]
+
+
+def until_dot(raw: bytes) -> bytes:
+    """End a message at the first line that holds a dot alone, as sendmail does without `-i`."""
+    found = re.search(rb"(?:\A|\n)\.\r?(?:\n|\Z)", raw)
+    if not found:
+        return raw
+    return raw[: found.start() + (1 if raw[found.start() : found.start() + 1] == b"\n" else 0)]

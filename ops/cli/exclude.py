@@ -1,0 +1,147 @@
+"""`danepipe exclude`: recipients to whom DANE does not apply, changed while danepipe runs.
+
+Entries of the configuration file are listed and tested too, and changed only there. Every worker follows a change
+within a second.
+"""
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import click
+import orjson
+
+from ops.cli.run import Fault, configuration, run, spine_of
+from pipeline import log
+from pipeline.accept.address import AddressError, parse_address
+from pipeline.config import Config, a_label_pattern
+from pipeline.settings import parse_duration
+from pipeline.spine import utc_now
+from stages.exclude import Exclusion, Exclusions, check_pattern
+
+
+@click.group()
+def exclude() -> None:
+    """Exclude recipients from DANE."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        return check_pattern(a_label_pattern(text))
+    except ValueError as error:
+        raise Fault(str(error)) from error
+
+
+def _expiry(text: str | None, now: datetime) -> datetime | None:
+    """Read a day (it counts to its end), a time, or a duration from now."""
+    if text is None:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            day = datetime.fromisoformat(text).date()
+            return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+        if re.match(r"\d{4}-", text):
+            moment = datetime.fromisoformat(text)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return now + parse_duration(text)
+    except ValueError:
+        raise Fault(f"--expires {text!r}: write a day (2027-01-31), a time (2027-01-31T12:00Z) or 30d") from None
+
+
+@exclude.command()
+@click.argument("pattern")
+@click.option("--reason", default="", help="Why.")
+@click.option("--owner", default="", help="Who asked for it.")
+@click.option("--expires", help="Day, time or duration, after which the entry does not count any more.")
+@click.pass_context
+def add(context: click.Context, pattern: str, reason: str, owner: str, expires: str | None) -> None:
+    """Exclude recipients: user@example.com, *@example.com or *@*.example.com."""
+    config = configuration(context)
+    now = utc_now()
+    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=_expiry(expires, now), origin="command")
+    if not entry.is_live(now):
+        raise Fault(f"--expires {expires}: that is over already")
+
+    async def work() -> None:
+        async with spine_of(config, "exclude") as spine:
+            new = await spine.exclusions.add(entry)
+            log.emit("exclusion.changed", action="add", **_row(entry))
+        click.echo(f"{entry.pattern}: {'added' if new else 'replaced'}")
+
+    run(work(), config)
+
+
+@exclude.command()
+@click.argument("pattern")
+@click.pass_context
+def remove(context: click.Context, pattern: str) -> None:
+    """Remove an exclusion that was added by command."""
+    config = configuration(context)
+    wanted = _pattern(pattern)
+
+    async def work() -> None:
+        async with spine_of(config, "exclude") as spine:
+            if await spine.exclusions.remove(wanted):
+                log.emit("exclusion.changed", action="remove", pattern=wanted)
+                click.echo(f"{wanted}: removed")
+                return
+        if any(entry.pattern == wanted for entry in config.exclusions()):
+            raise Fault(f"{wanted} stands in {config.file}: remove it there")
+        raise Fault(f"there is no exclusion {wanted}")
+
+    run(work(), config)
+
+
+@exclude.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def list_(context: click.Context, *, as_json: bool) -> None:
+    """List the exclusions of the configuration and those added by command."""
+    config = configuration(context)
+    now = utc_now()
+    for entry in run(_entries(config), config):
+        row = {**_row(entry), "live": entry.is_live(now)}
+        click.echo(orjson.dumps(row).decode() if as_json else _line(entry, now))
+
+
+@exclude.command()
+@click.argument("address")
+@click.pass_context
+def test(context: click.Context, address: str) -> None:
+    """Tell which entry excludes an address; exit status 1 if none does."""
+    config = configuration(context)
+    try:
+        wanted = parse_address(address)
+    except AddressError as error:
+        raise Fault(str(error)) from error
+    now = utc_now()
+    found = Exclusions(run(_entries(config), config)).match(wanted, now)
+    if found is None:
+        click.echo(f"{wanted}: not excluded")
+        context.exit(1)
+    click.echo(f"{wanted}: excluded by {_line(found, now)}")
+
+
+async def _entries(config: Config) -> tuple[Exclusion, ...]:
+    async with spine_of(config, "exclude") as spine:
+        return (*config.exclusions(), *await spine.exclusions.entries())
+
+
+def _row(entry: Exclusion) -> dict[str, Any]:
+    return {
+        "pattern": entry.pattern,
+        "reason": entry.reason,
+        "owner": entry.owner,
+        "added": entry.added.isoformat() if entry.added else None,
+        "expires": entry.expires.isoformat() if entry.expires else None,
+        "origin": entry.origin,
+    }
+
+
+def _line(entry: Exclusion, now: datetime) -> str:
+    parts = [entry.pattern, f"({entry.origin})"]
+    if entry.expires is not None:
+        parts.append(f"{'until' if entry.is_live(now) else 'ended'} {entry.expires.isoformat(timespec='minutes')}")
+    parts += [f"owner {entry.owner}"] if entry.owner else []
+    parts += [f"- {entry.reason}"] if entry.reason else []
+    return " ".join(parts)

@@ -1,0 +1,114 @@
+"""`danepipe explain`: the whole decision for an address, without sending anything."""
+
+from contextlib import AsyncExitStack
+
+import click
+import orjson
+
+from delivery.opening import Door, Terms, open_session
+from delivery.resolver import Resolver
+from ops.cli.run import Fault, configuration, log_quietly, run
+from ops.explain import Connect, Explanation, Means, message_to
+from ops.explain import explain as decide
+from ops.explain_views import as_json as plain_explanation
+from ops.explain_views import as_text
+from pipeline.accept.address import AddressError, parse_address
+from pipeline.config import Config
+from pipeline.facts import Context, gatherers
+from pipeline.line import build
+from pipeline.spine import redis_url, utc_now
+from pipeline.store.connection import StoreUnavailable, connect
+from pipeline.store.exclusions import ExclusionStore
+from stages.attempt import HostAttempt
+from stages.destination import Destination
+from stages.exclude import Exclusion
+from stages.message import Address, Origin
+from stages.plan import Host
+from stages.policy import Policy
+
+SOURCES = ("send", "smtp", "sendmail", "bounce")
+
+
+class _Kept(ExclusionStore):
+    """The run-time exclusions as they were read once, so that a Redis that is away is noticed once and told of."""
+
+    def __init__(self, entries: tuple[Exclusion, ...]) -> None:
+        super().__init__(None)
+        self._entries = entries
+
+    async def entries(self) -> tuple[Exclusion, ...]:
+        """List them."""
+        return self._entries
+
+
+@click.command()
+@click.argument("address")
+@click.option("--from", "sender", default="", help="Sender, for rules that look at it; default: the null sender.")
+@click.option("--source", type=click.Choice(SOURCES), default="send", show_default=True, help="Way in, for such rules.")
+@click.option("--connect", "connecting", is_flag=True, help="Also connect to every host, up to TLS and the match.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def explain(context: click.Context, address: str, sender: str, source: str, *, connecting: bool, as_json: bool) -> None:
+    """Explain what would become of mail to ADDRESS, and why; nothing is sent."""
+    config = configuration(context)
+    recipient = _address(address)
+    from_ = _address(sender) if sender and sender != "<>" else None
+    log_quietly(config, "explain")
+    found = run(_explained(config, recipient, from_, Origin(source), connecting=connecting), config)
+    if as_json:
+        click.echo(orjson.dumps(plain_explanation(found), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(as_text(found))
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise Fault(str(error)) from error
+
+
+async def _explained(
+    config: Config, recipient: Address, sender: Address | None, origin: Origin, *, connecting: bool
+) -> Explanation:
+    line = build(config.pipeline.stages)
+    kept, notes = await _exclusions(config)
+    async with AsyncExitStack() as stack:
+        resolver = resolver_of(config)
+        stack.push_async_callback(resolver.aclose)
+        context = Context(config, resolver, _Kept(kept), utc_now, lambda: 0.0)
+        means = Means(line, gatherers(context), config.policy_for, utc_now, _connect(config) if connecting else None)
+        message = message_to(recipient, sender, origin, utc_now())
+        return await decide(message, means, notes)
+
+
+async def _exclusions(config: Config) -> tuple[tuple[Exclusion, ...], tuple[str, ...]]:
+    client = connect(redis_url(config))
+    try:
+        return await ExclusionStore(client).entries(), ()
+    except StoreUnavailable:
+        note = "Redis is away: exclusions added by command are not looked at, those of the configuration are"
+        return (), (note,)
+    finally:
+        await client.aclose()
+
+
+def resolver_of(config: Config) -> Resolver:
+    """Make a resolver that asks anew: an explanation shows what DNS says now."""
+    return Resolver(config.dns_settings(), now=utc_now)
+
+
+def _connect(config: Config) -> Connect:
+    settings = config.smtp_settings()
+
+    async def connect_to(host: Host, destination: Destination, policy: Policy) -> tuple[HostAttempt, ...]:
+        terms = Terms(settings, policy.dane, utc_now)
+        attempts = []
+        for address in host.addresses:
+            session, attempt = await open_session(Door(host.name, address, destination.port, host.demand), terms)
+            if session is not None:
+                await session.quit()
+            attempts.append(attempt)
+        return tuple(attempts)
+
+    return connect_to

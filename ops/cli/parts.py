@@ -1,0 +1,139 @@
+"""`danepipe accept`, `work` and `clock`: the parts of danepipe one by one, each until a signal ends it."""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import click
+
+from ops.cli.run import Fault, check_line, configuration, open_log, run
+from ops.supervise import Stop, supervisor_gone
+from pipeline import log
+from pipeline.accept.smtp import Listener, ListenerError, ListenerSettings
+from pipeline.clock import Clock
+from pipeline.config import Config
+from pipeline.line import build
+from pipeline.spine import Spine, utc_now
+from pipeline.worker import Workers, WorkSettings
+
+
+@click.command()
+@click.pass_context
+def accept(context: click.Context) -> None:
+    """Run the SMTP listener that takes mail in."""
+    config = configuration(context)
+    check_line(config)
+
+    async def listen(spine: Spine, ended: Awaitable[object]) -> None:
+        try:
+            listener = Listener(listener_settings(config), spine.submit)
+            await listener.start()
+        except ListenerError as error:
+            raise Fault(str(error)) from error
+        await ended
+        await listener.close()
+
+    run(_part(config, "accept", listen), config)
+
+
+@click.command()
+@click.pass_context
+def clock(context: click.Context) -> None:
+    """Run the clock: due retries, work of dead workers, nudges for what stands still."""
+    config = configuration(context)
+    check_line(config)
+
+    async def tick(spine: Spine, ended: Awaitable[object]) -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(Clock(spine, utc_now).run(stop))
+        ending = asyncio.ensure_future(ended)
+        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        ending.cancel()
+        await running  # its failure is a fault of ours, and shows
+
+    run(_part(config, "clock", tick), config)
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(min=1), help="Worker processes; default: work.processes.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads in each; default: work.threads.")
+@click.option("--queues", default="", help="Stages to work for, separated by commas; default: all.")
+@click.pass_context
+def work(context: click.Context, processes: int | None, threads: int | None, queues: str) -> None:
+    """Run worker processes, which do what the stages decide."""
+    config = configuration(context)
+    check_line(config)
+    chosen = tuple(name.strip() for name in queues.split(",") if name.strip())
+    known = [stage.name for stage in build(config.pipeline.stages).stages]
+    for name in chosen:
+        if name not in known:
+            raise Fault(f"--queues names {name!r}, which is no stage of the line; there are: {', '.join(known)}")
+    settings = work_settings(config)
+    settings = replace(
+        settings, processes=processes or settings.processes, threads=threads or settings.threads, queues=chosen
+    )
+
+    async def workers(_spine: Spine, ended: Awaitable[object]) -> None:
+        kept = Workers(settings)
+        await kept.start()
+        await ended
+        await kept.stop()
+
+    run(_part(config, "work", workers, announce=False), config)
+
+
+async def _part(
+    config: Config, role: str, body: Callable[[Spine, Awaitable[object]], Awaitable[None]], *, announce: bool = True
+) -> None:
+    """Open the spine, run the body until a signal comes or the supervisor is gone, and close."""
+    open_log(config, role)
+    async with Spine.open(config) as spine:
+        with Stop() as stop:
+            if announce:
+                log.emit("process.started")
+            running = asyncio.create_task(_body(body, spine, stop))
+            insisted = asyncio.create_task(stop.insisted.wait())
+            await asyncio.wait({running, insisted}, return_when=asyncio.FIRST_COMPLETED)
+            insisted.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                raise Fault("ended at once by a second signal; unfinished work is taken up again")
+            await running
+    if announce:
+        log.emit("process.stopped")
+
+
+async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spine: Spine, stop: Stop) -> None:
+    asked = asyncio.create_task(stop.asked.wait())
+    orphaned = asyncio.create_task(supervisor_gone())
+    try:
+        await body(spine, asyncio.wait({asked, orphaned}, return_when=asyncio.FIRST_COMPLETED))
+    finally:
+        for task in (asked, orphaned):
+            task.cancel()
+
+
+def listener_settings(config: Config) -> ListenerSettings:
+    """Make the settings of the listener."""
+    listen = config.listen
+    address, _, port = listen.smtp.rpartition(":")
+    return ListenerSettings(
+        address=address.strip("[]"),
+        port=int(port),
+        hostname=config.hostname,
+        max_size=listen.max_size,
+        max_recipients=listen.max_recipients,
+        allow=tuple(ipaddress.ip_network(network) for network in listen.allow),
+        certificate=listen.certificate,
+        key=listen.key,
+        timeout=listen.timeout,
+        max_connections=listen.max_connections,
+    )
+
+
+def work_settings(config: Config) -> WorkSettings:
+    """Make the settings of the worker processes."""
+    return WorkSettings(config.work.processes, config.work.threads, config=config.file)

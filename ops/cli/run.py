@@ -1,0 +1,120 @@
+"""Run a command: its configuration, its connection to Redis, and its faults as sentences.
+
+`Fault` is how a command ends badly: one sentence on standard error and exit status 1. `run` turns into faults what the
+floors below raise about the world (Redis away, a bad configuration, no such file); what is left over is a fault of
+ours and keeps its traceback. Events of a command go to the log file, if there is one, and never between its output.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from pipeline import log
+from pipeline.config import Config, ConfigError, load
+from pipeline.embedded import NoRedis
+from pipeline.line import LineError, build
+from pipeline.spine import Spine, redis_url
+from pipeline.store.codec import CodecError
+from pipeline.store.connection import StoreFull, StoreUnavailable, UnsafeStore
+
+T = TypeVar("T")
+
+
+class Fault(click.ClickException):
+    """A command that cannot do what it was asked; the text names the file, key, address or message concerned."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence."""
+        click.echo(f"danepipe: {self.format_message()}", file=file, err=file is None)
+
+
+def configuration(context: click.Context) -> Config:
+    """Read the configuration that the command line, the environment or the usual places name. Raises `Fault`."""
+    named: Path | None = context.find_root().obj
+    try:
+        return load(named, os.environ)
+    except ConfigError as error:
+        raise Fault(str(error)) from error
+
+
+def run(work: Coroutine[Any, Any, T], config: Config) -> T:
+    """Run a coroutine to its end. Raises `Fault` for what the world did, and anything else as it is."""
+    try:
+        return asyncio.run(work)
+    except StoreUnavailable as error:
+        raise Fault(away(config, error)) from error
+    except StoreFull as error:
+        raise Fault(f"Redis at {shown_url(redis_url(config))} is full: {error}") from error
+    except (UnsafeStore, LineError, ConfigError, NoRedis, CodecError) as error:
+        raise Fault(str(error)) from error
+    except KeyboardInterrupt:
+        raise Fault("interrupted") from None
+
+
+def away(config: Config, error: StoreUnavailable) -> str:
+    """Say that Redis is away, and what to do about it."""
+    if config.redis.url == "embedded":
+        return (
+            f"nothing runs with the data directory {config.store.dir}: start danepipe up, "
+            "or name a running Redis with redis.url"
+        )
+    return f"redis.url: {shown_url(config.redis.url)} cannot be reached ({error}): start it, or name another"
+
+
+def shown_url(url: str) -> str:
+    """Give an address without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}"))
+
+
+def check_line(config: Config) -> None:
+    """Check the order of the stages and the files that the configuration names. Raises `Fault`."""
+    try:
+        build(config.pipeline.stages)
+    except LineError as error:
+        raise Fault(f"{config.file or 'configuration'}: {error}") from error
+    named = {
+        "listen.certificate": config.listen.certificate,
+        "listen.key": config.listen.key,
+        "tls.ca_file": config.tls.ca_file,
+        "dns.anchor_file": config.dns.anchor_file,
+    }
+    for key, path in named.items():
+        if path is None:
+            continue
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise Fault(f"{key} ({config.origin(key)}): {path} cannot be read: {error.strerror}") from error
+
+
+def log_quietly(config: Config, role: str) -> None:
+    """Let a command's events go to the log file alone: standard output is for what the command was asked for."""
+    open_log(config, role, file=config.log.file or Path(os.devnull))
+
+
+def open_log(config: Config, role: str, *, file: Path | None = None) -> None:
+    """Let events go where the configuration says, or to `file`. Raises `Fault`."""
+    target = file or config.log.file
+    try:
+        log.configure(role=role, file=target, level=config.log.level, form=config.log.format)
+    except OSError as error:
+        raise Fault(f"log.file ({config.origin('log.file')}): {target} cannot be opened: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def spine_of(config: Config, role: str) -> AsyncIterator[Spine]:
+    """Open Redis for a short command. Raises what `Spine.open` raises."""
+    log_quietly(config, role)
+    async with Spine.open(config) as spine:
+        yield spine

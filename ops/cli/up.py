@@ -1,0 +1,220 @@
+"""`danepipe up`: everything on one machine, in one process tree.
+
+It starts a private Redis where none is configured, then the listener, the clock and the worker processes, starts
+again what ends by itself, and ends all in order when asked: first what takes mail in, last what keeps it. A port that
+is taken, a data directory in use or a Redis that is away ends it before anything runs, with one sentence.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import click
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ops.cli.parts import listener_settings, work_settings
+from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
+from ops.supervise import Keeper, Stop
+from pipeline import log
+from pipeline.accept.smtp import ListenerError, tls_context
+from pipeline.config import Config
+from pipeline.embedded import EmbeddedRedis, find_redis, socket_path
+from pipeline.spine import Spine
+from pipeline.worker import Workers
+
+GRACE = 10.0  # seconds for the listener and the clock to end
+
+
+@click.command()
+@click.pass_context
+def up(context: click.Context) -> None:
+    """Run all of danepipe on this machine until a signal ends it."""
+    config = configuration(context)
+    check_line(config)
+    _check_listener(config)
+    if config.redis.url == "embedded":
+        with _alone(config):
+            run(_up(config), config)
+    else:
+        run(_up(config), config)
+
+
+def _check_listener(config: Config) -> None:
+    """Find out now what would end the listener later. Raises `Fault`."""
+    settings = listener_settings(config)
+    try:
+        tls_context(settings)
+    except ListenerError as error:
+        raise Fault(str(error)) from error
+    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.address, settings.port))
+        except OSError as error:
+            raise Fault(
+                f"listen.smtp ({config.origin('listen.smtp')}): cannot listen on {config.listen.smtp}: "
+                f"{(error.strerror or str(error)).lower()}; end what listens there, or name another port"
+            ) from error
+
+
+@contextlib.contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """Hold the data directory for as long as we run. Raises `Fault` when another process holds it."""
+    directory = config.store.dir
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held = (directory / "up.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise Fault(
+            f"store.dir ({config.origin('store.dir')}): {directory} cannot be used: {error.strerror}"
+        ) from error
+    with held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.seek(0)
+            raise Fault(
+                f"danepipe up runs already with the data directory {directory} (process {held.read().strip()})"
+            ) from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
+
+
+async def _up(config: Config) -> None:
+    open_log(config, "up")
+    with Stop() as stop:
+        async with contextlib.AsyncExitStack() as stack:
+            if config.redis.url == "embedded":
+                await stack.enter_async_context(_embedded(config))
+            async with Spine.open(config):
+                pass  # it answers, and it is safe
+            parts = _Parts(config)
+            await parts.start()
+            log.emit("process.started")
+            try:
+                await _announced(config, stop)
+                await stop.asked.wait()
+            finally:
+                fast = await parts.stop(stop)
+        log.emit("process.stopped")
+    if fast:
+        raise Fault("ended at once by a second signal; unfinished work is taken up again")
+
+
+class _Parts:
+    """The child processes."""
+
+    def __init__(self, config: Config) -> None:
+        environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
+        command = [sys.executable, "-m", "ops.cli"]
+        self.accept = Keeper("accept", [*command, "accept"], environ)
+        self.clock = Keeper("clock", [*command, "clock"], environ)
+        self.workers = Workers(work_settings(config))
+
+    async def start(self) -> None:
+        """Start all."""
+        await self.workers.start()
+        self.clock.start()
+        self.accept.start()
+
+    async def stop(self, stop: Stop) -> bool:
+        """End all in order; a second signal kills what is left. Returns whether it came to that."""
+        ending = asyncio.create_task(self._stop())
+        insisted = asyncio.create_task(stop.insisted.wait())
+        await asyncio.wait({ending, insisted}, return_when=asyncio.FIRST_COMPLETED)
+        fast = not ending.done()
+        if fast:
+            self.accept.kill()
+            self.clock.kill()
+            for process in self.workers.processes.values():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        insisted.cancel()
+        await ending
+        return fast
+
+    async def _stop(self) -> None:
+        await self.accept.stop(GRACE)
+        await asyncio.gather(self.clock.stop(GRACE), self.workers.stop())
+
+
+@contextlib.asynccontextmanager
+async def _embedded(config: Config) -> AsyncIterator[None]:
+    """Run the private Redis, and start it again should it die."""
+    server = EmbeddedRedis(config.store.dir, binary=find_redis())
+    await _end_orphan(config.store.dir)
+    await server.start()
+    log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
+    watch = asyncio.create_task(_watched(server))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await server.stop()
+
+
+async def _watched(server: EmbeddedRedis) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            os.kill(server.pid, 0)
+        except ProcessLookupError:
+            log.emit("process.died", level="error", worker="redis", status=-1)
+            await server.start()
+            log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
+
+
+async def _end_orphan(directory: Path) -> None:
+    """End the Redis of an `up` that was killed: two servers must not write the same files. We hold the directory."""
+    path = socket_path(directory)
+    if not path.exists():
+        return
+    client = Redis.from_url(f"unix://{path}")
+    try:
+        await client.ping()
+    except (RedisError, OSError):
+        path.unlink(missing_ok=True)  # nobody listens there
+    else:
+        with contextlib.suppress(RedisError, OSError):  # it closes the connection as its answer
+            await client.shutdown(nosave=True)
+        async with asyncio.timeout(20):
+            while path.exists():  # noqa: ASYNC110 - the socket goes with the server, and nobody tells us
+                await asyncio.sleep(0.05)
+    finally:
+        await client.aclose()
+
+
+async def _announced(config: Config, stop: Stop) -> None:
+    """Wait until mail can be sent, then say how."""
+    settings = listener_settings(config)
+    while not stop.asked.is_set():
+        try:
+            _, writer = await asyncio.open_connection(settings.address, settings.port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        break
+    else:
+        return
+    option = f" --config {config.file}" if config.file is not None else ""
+    where = "private, in " + str(config.store.dir) if config.redis.url == "embedded" else shown_url(config.redis.url)
+    click.echo(
+        f"danepipe is up: SMTP on {config.listen.smtp}, {config.work.processes} workers, Redis {where}\n"
+        f"  send a message:  danepipe{option} send FILE.eml --from you@example.com --to someone@example.org\n"
+        f"  ask why:         danepipe{option} explain someone@example.org\n"
+        "  stop:            Ctrl-C",
+        err=True,
+    )

@@ -130,7 +130,7 @@ def test_a_notice_to_nobody_is_a_fault() -> None:
 
 
 def test_the_fields_of_a_failure() -> None:
-    """DSN-29, DSN-33, DSN-34, DSN-35, DSN-37, DSN-38, DSN-40, DSN-41: one group, in the words of RFC 3464 section 2.3."""
+    """DSN-29, DSN-31, DSN-33, DSN-34, DSN-35, DSN-37, DSN-38, DSN-40, DSN-41: one group, in the words of RFC 3464 section 2.3."""
     about, one = groups(report(failed("User.Name@Example.com")))
     assert about["Reporting-MTA"] == "dns; mail.here.example"
     assert about["Arrival-Date"] == "Mon, 02 Mar 2026 12:00:00 +0000"

@@ -2,9 +2,14 @@
 
 import pytest
 
+from stages.attempt import Attempt, Handshake, HostAttempt, Reply, Transaction
 from stages.bounce import STAGE
-from stages.contract import Level, Notice, NoticeKind, Owed
+from stages.contract import Level, Notice, NoticeKind, Owed, Planned
+from stages.deliver import STAGE as DELIVER
+from stages.destination import Destination, RouteKind
 from stages.message import Envelope, Notify, Recipient, Ret
+from stages.plan import Host, MayDemand, Plan
+from stages.policy import Policy
 from stages.reason import Reason
 from stages.verdict import Done, Proceed, Verdict, check_partition
 from tests.stages.make import NOW, envelope, message, recipient
@@ -95,6 +100,34 @@ def test_how_much_goes_back(kind: NoticeKind, ret: Ret | None, full: bool) -> No
     )
     assert made is not None
     assert made.return_full is full
+
+
+@pytest.mark.parametrize(("offered", "notify", "relayed"), [
+    (False, frozenset({N.SUCCESS}), True),
+    (True, frozenset({N.SUCCESS}), False),
+    (False, None, False),
+    (False, frozenset({N.FAILURE}), False),
+])  # fmt: skip
+def test_success_is_told_only_where_the_next_server_will_not(
+    offered: bool,  # noqa: FBT001
+    notify: frozenset[Notify] | None,
+    relayed: bool,  # noqa: FBT001
+) -> None:
+    """DSN-09, DSN-12, DSN-14, RFC 3461 5.2.1, 5.2.2: a server with DSN reports success itself, and nobody else asked."""
+    who = recipient(notify=notify)
+    host = Host("mx.example.com", 10, ("192.0.2.25",), MayDemand("", ""))
+    planned = Planned(Plan(Destination(RouteKind.MX, "example.com", 25), (host,), (), NOW, NOW), (message(who),))
+    ok = Reply(250, "ok", "2.0.0")
+    tried = (HostAttempt("mx.example.com", "192.0.2.25", 25, "may", handshake=Handshake("none")),)
+    attempt = Attempt((who.id,), tried, Transaction(ok, {who.id: ok}, ok, dsn_offered=offered))
+    (verdict,) = DELIVER.decide(planned, {Attempt: attempt, Policy: Policy()}, NOW)
+    assert isinstance(verdict, Done)
+    assert verdict.relayed is relayed
+
+
+def test_what_never_happens_here_is_never_reported() -> None:
+    """DSN-15, DSN-16, DSN-18: mail is neither finally delivered nor expanded here, so those actions do not exist."""
+    assert {str(kind) for kind in NoticeKind} == {"failed", "delayed", "relayed"}
 
 
 def test_the_stage_takes_what_is_owed() -> None:

@@ -11,9 +11,9 @@ import idna
 
 from stages.message import Address
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u00a0-\U0010ffff]|\\[ -~])*)"')
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 MAX_LOCAL = 64  # octets (RFC 5321 section 4.5.3.1.1)
 MAX_DOMAIN = 255
@@ -32,12 +32,12 @@ def parse_address(text: str, *, smtputf8: bool = True) -> Address:
     """Read `local@domain`. Raises `AddressError`; without `smtputf8` also for non-ASCII ones (RFC 6531 3.5)."""
     if not smtputf8 and not text.isascii():
         raise AddressError(f"{text!r} is not ASCII: SMTPUTF8 must be asked for", "5.6.7")
-    if len(text.encode("utf-8", "surrogateescape")) > MAX_PATH - 2:
-        raise AddressError(f"{text[:40]!r}... is longer than the {MAX_PATH - 2} octets that a path may have")
-    if any(0xDC80 <= ord(character) <= 0xDCFF for character in text):
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # octets that were no UTF-8
         raise AddressError(f"{text!r} is not valid UTF-8", "5.6.7")
+    if len(text.encode()) > MAX_PATH - 2:
+        raise AddressError(f"{text[:40]!r}... is longer than the {MAX_PATH - 2} octets that a path may have")
     local, domain = _split(text)
-    return Address(local, _domain(text, domain), text)
+    return Address(local, _domain(text, domain), text.removesuffix("."))
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -79,7 +79,8 @@ def _domain(text: str, domain: str) -> str:
 
 
 def _literal(text: str, domain: str) -> str:
-    inner = domain[1:-1] if domain.endswith("]") else ""
+    # A zone ("%eth0") means nothing in mail, and could hold any octets: what has one is not read at all.
+    inner = domain[1:-1] if domain.endswith("]") and "%" not in domain else ""
     tagged = inner[:5].lower() == "ipv6:"
     try:
         address = ipaddress.IPv6Address(inner[5:]) if tagged else ipaddress.IPv4Address(inner)

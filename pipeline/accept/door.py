@@ -63,13 +63,15 @@ class Submission:
 def prepare(
     submission: Submission, hostname: str, identifier: MessageId, now: datetime
 ) -> tuple[Envelope, tuple[Recipient, ...], bytes]:
-    """Make the envelope, the recipients (each address once) and the content to keep. Raises `SubmissionError`."""
-    requests = {request.address.text: request for request in reversed(submission.recipients)}
+    """Make the envelope, the recipients (each mailbox once) and the content to keep. Raises `SubmissionError`."""
+    requests: dict[tuple[str, str], RecipientRequest] = {}
+    for request in submission.recipients:  # by mailbox: how its domain is spelt makes it no other one
+        requests.setdefault((request.address.local, request.address.domain), request)
     if not requests:
         raise SubmissionError("the message has no recipient", 554, "5.5.1")
     recipients = tuple(
         Recipient(recipient_id(identifier, number), request.address, request.notify, request.orcpt)
-        for number, request in enumerate(reversed(requests.values()))
+        for number, request in enumerate(requests.values())
     )
     only = recipients[0].address if len(recipients) == 1 else None
     content = _received(submission, hostname, identifier, now, only) + submission.content

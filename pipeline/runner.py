@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -470,7 +471,7 @@ class Runner:
                     await self.ledger.commit(token, groups[0], Changes())
                     continue
                 under_way[message.id] = _UnderWay(groups[0], message, tools.now())
-                yield Parcel(message, lambda identifier=message.id: self.ledger.content(identifier))
+                yield Parcel(message, partial(self.ledger.content, message.id))
 
         async for attempt in tools.courier.deliver(planned.plan, policy, parcels()):
             await self._judge(stage, token, planned, policy, attempt, under_way)

@@ -9,7 +9,7 @@ Raises `StoreUnavailable` and `StoreFull` (see `connection`), and nothing else f
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import orjson
 
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import store_errors
-from stages.contract import Owed
+from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, Envelope, Message, MessageId, Recipient, RecipientId
 
 _LUA = Path(__file__).parent / "lua"
@@ -48,6 +48,7 @@ class Changes:
     push: list[dict[str, Any]] = field(default_factory=list)
     schedule: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    owed: dict[NoticeKind, Owed] = field(default_factory=dict)
 
     def put(self, recipient: Recipient) -> None:
         """Keep a recipient as it stands now."""
@@ -67,11 +68,15 @@ class Changes:
         )
 
     def owe(self, owed: Owed) -> None:
-        """Record that a notice may be owed; the message is kept until stage `bounce` has ruled."""
-        self.push.append({
-            "list": "place:bounce", "group": owed_group(owed), "nudge": "bounce", "owed": True,
-            "payload": encode(Owed, owed).decode(), "into": "item:bounce",
-        })  # fmt: skip
+        """Record that a notice may be owed; the message is kept until stage `bounce` has ruled.
+
+        What one commit owes of a kind becomes one notice about all its recipients (RFC 3461 section 5.2.8).
+        """
+        before = self.owed.get(owed.kind)
+        if before is not None:
+            recipients = (*before.message.recipients, *owed.message.recipients)
+            owed = replace(owed, message=replace(owed.message, recipients=recipients))
+        self.owed[owed.kind] = owed
 
     def later(self, group: str, at: datetime) -> None:
         """Schedule a group."""
@@ -79,12 +84,19 @@ class Changes:
 
     def json(self) -> bytes:
         """Write the form that the script reads."""
+        owed = [
+            {
+                "list": "place:bounce", "group": owed_group(one), "nudge": "bounce", "owed": True,
+                "payload": encode(Owed, one).decode(), "into": "item:bounce",
+            }
+            for one in self.owed.values()
+        ]  # fmt: skip
         return orjson.dumps(
             {
                 "recipients": {number: value.decode() for number, value in self.recipients.items()},
                 "added": self.added,
                 "settled": self.settled,
-                "push": self.push,
+                "push": [*self.push, *owed],
                 "schedule": self.schedule,
                 "forget": self.forget,
             },

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import program
+from tests.needs import free_port, program
 
 _MASTER = """\
 {listen} inet n - n - - smtpd
@@ -59,13 +58,6 @@ class Postfix:
         """Read its log."""
         path = self.config.parent / "postfix.log"
         return path.read_text() if path.exists() else ""
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers, WorkSettings
 from stages.message import Origin
-from tests.needs import program
+from tests.needs import free_port, program
 
 MESSAGES = 500
 KILLS = 20
@@ -82,9 +82,9 @@ async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
     """SIGKILL twenty times during 500 messages: each arrives; extra copies only of what had been answered with 250."""
     program("redis-server")
     sink = Sink()
-    controller = Controller(sink, hostname="127.0.0.1", port=0)
+    port = free_port()
+    controller = Controller(sink, hostname="127.0.0.1", port=port)
     controller.start()
-    port = controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     chance = random.Random(1)
     try:
         async with _pipe(tmp_path, port) as (config, path), Spine.open(config) as spine:

@@ -70,7 +70,8 @@ class Channel(asyncio.Protocol):
         """Note the end; what was read before it is still worked on."""
         self._ended = True
         self._more.set()
-        return True
+        # a client may close its side and still read our replies; TLS knows no half-closed connection
+        return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end."""

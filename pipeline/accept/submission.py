@@ -9,8 +9,8 @@ import email.policy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.headerregistry import AddressHeader
-from email.parser import BytesHeaderParser
+from email.errors import InvalidHeaderDefect
+from email.parser import HeaderParser
 from pathlib import Path
 from typing import Literal
 
@@ -74,19 +74,33 @@ def read_message(
     if not content.endswith(b"\r\n"):
         content += b"\r\n"
     _check_lines(content)
-    head, end, body = content.partition(b"\r\n\r\n")
+    # A message that begins with an empty line has no header: nothing in its body is a field.
+    head, end, body = (b"", b"", content) if content.startswith(b"\r\n") else content.partition(b"\r\n\r\n")
     given = [_address(text, "recipient") for text in recipients]
     if header == "also" or (header == "fallback" and not given):
         given += _header_recipients(head)
-        head = _BCC.sub(b"", head + b"\r\n").removesuffix(b"\r\n")
-        content = head + end + body if end else head + b"\r\n"
+        if end:
+            content = _BCC.sub(b"", head + b"\r\n") + b"\r\n" + body
+        elif head:
+            content = _BCC.sub(b"", head)
     if not given:
         raise SubmissionError("the message has no recipient: give one, or a To, Cc or Bcc field", 554, "5.5.1")
     path = _header_sender(head) if sender is None else _sender(sender)
     everybody = [*given, *([path] if path is not None else [])]
-    utf8 = not head.isascii() or not all(address.text.isascii() for address in everybody)
+    utf8 = _is_utf8(head) or not all(address.text.isascii() for address in everybody)
     requests = tuple(RecipientRequest(address, asked.notify) for address in given)
     return Submission(path, requests, Origin(source), content, utf8, asked.ret, asked.envid)
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Tell whether a header needs SMTPUTF8 (RFC 6532). One in an old 8-bit character set does not: it is no UTF-8."""
+    if head.isascii():
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_lines(content: bytes) -> None:
@@ -112,13 +126,34 @@ def _sender(text: str) -> Address | None:
 
 
 def _fields(head: bytes, *names: str) -> list[Address]:
-    parsed = BytesHeaderParser(policy=email.policy.SMTPUTF8).parsebytes(head + b"\r\n\r\n")
+    parsed = HeaderParser(policy=email.policy.SMTPUTF8).parsestr(head.decode("utf-8", "surrogateescape") + "\r\n\r\n")
     found = []
     for name in names:
-        for field in parsed.get_all(name, []):
-            if isinstance(field, AddressHeader):
-                found += [_address(one.addr_spec, f"header field {name}") for one in field.addresses if one.addr_spec]
+        for text in (value for key, value in parsed.raw_items() if key.lower() == name.lower()):
+            addresses = _addresses(name, str(text))
+            found += [_address(address, f"header field {name}") for address in addresses]
     return found
+
+
+def _addresses(name: str, text: str) -> list[str]:
+    """Read a list of addresses. One that the reader has to mend is refused: what it leaves out could be a recipient."""
+    try:
+        field = email.policy.SMTPUTF8.header_factory(name, re.sub(r"[\r\n]+", "", text))
+        faults = [str(fault) for fault in field.defects if isinstance(fault, InvalidHeaderDefect)]
+    except ValueError as error:  # encoded words with line ends in them
+        raise _no_list(name, text, str(error)) from error
+    if faults:
+        raise _no_list(name, text, faults[0])
+    return [one.addr_spec for one in field.addresses if one.addr_spec]
+
+
+def _no_list(name: str, text: str, fault: str) -> SubmissionError:
+    return SubmissionError(
+        f"header field {name}: {text.strip()[:200]!r} is no list of addresses ({fault}), "
+        "expected something like: A B <a@example.com>, c@example.com",
+        501,
+        "5.1.3",
+    )
 
 
 def _header_recipients(head: bytes) -> list[Address]:

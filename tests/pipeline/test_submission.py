@@ -76,6 +76,61 @@ def test_a_fault_is_named(raw: bytes, options: dict[str, object], wanted: str) -
         read_message(raw, source="send", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "b@example.com c@example.com", "b@example.com; c@example.com", "b@example.com, c d@example.com", "b@example.com, x",
+        "b@example.com, <c@example.com", "Foo [bar] <b@example.com>", "=?utf-8?q?b=0D=0A?=@example.com",
+    ],
+)  # fmt: skip
+def test_no_recipient_is_lost_to_a_field_that_cannot_be_read(field: str) -> None:
+    """SUB-05 (RFC 5322 3.4): a list that a reader would have to mend is refused by name, never half taken."""
+    with pytest.raises(SubmissionError, match=r"header field To: .* is no list of addresses") as caught:
+        read_message(f"From: a@example.org\nTo: {field}\n\nx".encode(), source="send")
+    assert (caught.value.code, caught.value.status) == (501, "5.1.3")
+
+
+@pytest.mark.parametrize(
+    ("field", "texts"),
+    [
+        ("Doe. J <b@example.com>, , c@example.com,", ["b@example.com", "c@example.com"]),
+        ("friends: b@example.com, c@example.com;", ["b@example.com", "c@example.com"]),
+        ('"a, b" <b@example.com>,\n\t=?utf-8?q?J=2C?= <c@example.com>', ["b@example.com", "c@example.com"]),
+        ('"b c"@example.com (comment, here)', ['"b c"@example.com']),
+        ("ü <ü@bücher.example>", ["ü@bücher.example"]),
+    ],
+)
+def test_lists_of_addresses_are_read(field: str, texts: list[str]) -> None:
+    """Groups, comments, folding, encoded words, obsolete commas (RFC 5322 3.4, 4.4) and UTF-8 (RFC 6532 3.2) are read."""
+    submission = read_message(f"From: a@example.org\nTo: {field}\n\nx".encode(), source="send")
+    assert [request.address.text for request in submission.recipients] == texts
+
+
+def test_the_body_is_no_header() -> None:
+    """Text that looks like a field is left alone in a body, also where there is no header at all (RFC 5322 3.5)."""
+    raw = b"\r\nhello\r\nBcc: stays@example.com\r\n\r\nmore\r\n"
+    submission = read_message(
+        raw, source="sendmail", sender="a@example.org", recipients=["b@example.com"], header="also"
+    )
+    assert submission.content == raw
+    assert len(submission.recipients) == 1
+    read = read_message(MAIL + b"Bcc: stays@example.com\r\n", source="sendmail", header="also")
+    assert read.content == MAIL + b"Bcc: stays@example.com\r\n"
+
+
+def test_a_header_of_blind_copies_alone_leaves_none() -> None:
+    """Bcc goes whole, with its folded lines, and the empty line that ends the header stays (RFC 5322 3.6.3)."""
+    raw = b"Bcc: b@example.com,\r\n c@example.com\r\n\r\nbody\r\n"
+    submission = read_message(raw, source="sendmail", sender="a@example.org", header="also")
+    assert submission.content == b"\r\nbody\r\n"
+    assert len(submission.recipients) == 2
+
+
+def test_an_old_character_set_does_not_ask_for_smtputf8() -> None:
+    """A header in Latin-1 is no UTF-8 header (RFC 6532 3): asking for SMTPUTF8 would only make it undeliverable."""
+    assert not read_message(MAIL.replace(b"Subject: x", b"Subject: \xe9"), source="send").smtputf8
+
+
 def test_a_file_that_is_missing_or_too_large_is_named(tmp_path: Path) -> None:
     """The path stands in the sentence; 100 MB are refused before they are read."""
     with pytest.raises(SubmissionError, match=r"none\.eml: there is no such file"):

@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, str] = {
     "accept": "ops.cli.parts:accept",
     "work": "ops.cli.parts:work",
     "clock": "ops.cli.parts:clock",
+    "send": "ops.cli.send:send",
+    "sendmail": "ops.cli.sendmail:sendmail",
     "explain": "ops.cli.explain:explain",
     "queue": "ops.cli.queue:queue",
     "exclude": "ops.cli.exclude:exclude",

@@ -130,7 +130,7 @@ def _keys(kind: type[BaseModel]) -> list[str]:
 
 def _key(key: str, value: Any, description: str) -> list[str]:
     comment = f"  # {description}" if description else ""
-    return [f"# {key} ={'' if value is None else f' {_toml(value)}'}{comment}"]
+    return [f"# {key}: not set{comment}" if value is None else f"# {key} = {_toml(value)}{comment}"]
 
 
 def _toml(value: Any) -> str:

@@ -29,6 +29,10 @@ T = TypeVar("T")
 class Fault(click.ClickException):
     """A command that cannot do what it was asked; the text names the file, key, address or message concerned."""
 
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = status  # type: ignore[misc] # click reads it from the instance
+
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence."""
         click.echo(f"danepipe: {self.format_message()}", file=file, err=file is None)

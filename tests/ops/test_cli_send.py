@@ -1,0 +1,161 @@
+"""`danepipe send` and `sendmail` on a real Redis: what is printed is kept, and what is not kept is told."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.store.ledger import Ledger, Stored
+from stages.message import MessageId, Notify, Ret
+from tests.ops.conftest import Run, WithLedger
+
+MAIL = b"From: a@example.com\nTo: b@example.org\nBcc: c@example.org\nSubject: x\n\nhello\n.\nmore\n"
+
+
+async def kept_mail(ledger: Ledger) -> list[tuple[Stored, bytes]]:
+    """Fetch all messages with their contents."""
+    page, _ = await ledger.page()
+    return [(stored, await ledger.content(stored.message.id)) for stored in page]
+
+
+def test_ids_are_of_kept_messages(kept: Run, ledger: WithLedger, place: Path) -> None:
+    """Each id printed names a message that is durable, with the recipients of its header and no Bcc field (SMTP-50)."""
+    for name in ("1.eml", "2.eml"):
+        (place / name).write_bytes(MAIL)
+    result = kept("send", "1.eml", "2.eml")
+    assert result.exit_code == 0
+    mails = ledger(kept_mail)
+    assert sorted(result.stdout.split()) == sorted(stored.message.id for stored, _ in mails)
+    stored, content = mails[0]
+    assert [str(one.address) for one in stored.message.recipients] == ["b@example.org", "c@example.org"]
+    assert str(stored.message.envelope.sender) == "a@example.com"
+    assert b"c@example.org" not in content
+    assert content.endswith(b"Subject: x\r\n\r\nhello\r\n.\r\nmore\r\n")
+
+
+def test_envelope_from_the_command_line(kept: Run, ledger: WithLedger) -> None:
+    """Sender, recipients and DSN parameters given in words outweigh the header (RFC 3461 section 4)."""
+    arguments = (
+        "--from",
+        "<>",
+        "--to",
+        "x@example.net",
+        "--notify",
+        "success,delay",
+        "--ret",
+        "hdrs",
+        "--envid",
+        "a+b",
+    )
+    assert kept("send", "-", *arguments, input=MAIL).exit_code == 0
+    ((stored, content),) = ledger(kept_mail)
+    envelope, (recipient,) = stored.message.envelope, stored.message.recipients
+    assert envelope.sender is None
+    assert (envelope.ret, envelope.envid) == (Ret.HDRS, "a+2Bb")
+    assert recipient.notify == {Notify.SUCCESS, Notify.DELAY}
+    assert b"Bcc: c@example.org" in content
+
+
+def test_one_bad_file_spares_the_others(kept: Run, ledger: WithLedger, place: Path) -> None:
+    """A file that cannot be sent is named with the reason; the others go, and the status tells."""
+    (place / "good.eml").write_bytes(MAIL)
+    (place / "empty.eml").write_bytes(b"")
+    result = kept("send", "missing.eml", "empty.eml", "good.eml")
+    assert result.exit_code == 1
+    assert len(result.stdout.split()) == 1
+    assert "missing.eml: there is no such file" in result.stderr
+    assert "empty.eml: the message is empty" in result.stderr
+    assert len(ledger(kept_mail)) == 1
+
+
+def test_bad_address_is_named(kept: Run) -> None:
+    """A malformed recipient is refused before anything is kept."""
+    result = kept("send", "-", "--to", "not an address", input=MAIL)
+    assert result.exit_code == 1
+    assert "not an address" in result.stderr
+    assert kept("queue", "list").stdout == ""
+
+
+def test_sendmail_as_programs_call_it(kept: Run, ledger: WithLedger) -> None:
+    """Flags of all habits are understood; a lone dot ends the message; missing fields are added (RFC 5322 3.6)."""
+    mail = b"Subject: x\n\nhello\n.\nlost\n"
+    result = kept(
+        "sendmail", "-FSome One", "-f", "me@example.com", "-oem", "-N", "never", "root, x@example.net", input=mail
+    )
+    assert (result.exit_code, result.stdout) == (0, "")
+    ((stored, content),) = ledger(kept_mail)
+    assert [str(r.address) for r in stored.message.recipients] == ["root@mail.example.org", "x@example.net"]
+    assert stored.message.envelope.origin.source == "sendmail"
+    assert str(stored.message.envelope.sender) == "me@example.com"
+    assert b"From: Some One <me@example.com>\r\n" in content
+    assert b"\r\nDate: " in content
+    assert b"\r\nMessage-ID: <" in content
+    assert content.endswith(b"Subject: x\r\n\r\nhello\r\n")
+
+
+def test_sendmail_takes_the_header(kept: Run, ledger: WithLedger) -> None:
+    """-t -i: recipients are those of the header, Bcc goes out of it, and a dot ends nothing."""
+    assert kept("sendmail", "-ti", input=MAIL).exit_code == 0
+    ((stored, content),) = ledger(kept_mail)
+    assert len(stored.message.recipients) == 2
+    assert b"Bcc" not in content
+    assert content.endswith(b"hello\r\n.\r\nmore\r\n")
+
+
+def test_sendmail_gives_a_text_without_header_one(kept: Run, ledger: WithLedger) -> None:
+    """What has no header at all becomes the body whole."""
+    assert kept("sendmail", "b@example.org", input=b"disk full\non host\n").exit_code == 0
+    ((_, content),) = ledger(kept_mail)
+    assert content.endswith(b"\r\n\r\ndisk full\r\non host\r\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mail", "status"),
+    [
+        (("-t",), b"", 66),
+        ((), MAIL, 64),
+        (("-Z", "b@example.org"), MAIL, 64),
+        (("-bd",), MAIL, 64),
+        (("-R", "some", "b@example.org"), MAIL, 64),
+        (("-N", "never,delay", "b@example.org"), MAIL, 64),
+        (("-f",), MAIL, 64),
+        (("b@@example.org",), MAIL, 65),
+        (("b@example.org",), b"Subject: x\n\n" + b"y" * 1200 + b"\n", 65),
+    ],
+)
+def test_sendmail_statuses(kept: Run, arguments: tuple[str, ...], mail: bytes, status: int) -> None:
+    """Exit statuses are those of sysexits.h, with one sentence each, and nothing is kept."""
+    result = kept("sendmail", *arguments, input=mail)
+    assert result.exit_code == status, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert kept("queue", "list").stdout == ""
+
+
+def test_sendmail_says_try_again(cli: Run) -> None:
+    """With Redis away the status is 75, so that the caller keeps the mail; a bad configuration is 78."""
+    away = cli("sendmail", "b@example.org", input=MAIL, REDIS__URL="redis://127.0.0.1:1/0")
+    assert away.exit_code == 75
+    assert cli("sendmail", "b@example.org", input=MAIL, SMTP__PORTS="1").exit_code == 78
+
+
+def test_sendmail_speaks_smtp(redis_url: str, kept: Run, ledger: WithLedger, place: Path) -> None:
+    """-bs is a session with the listener's own rules on standard input and output, commands written ahead or not."""
+    commands = [
+        "EHLO localhost", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA", "Subject: x", "", "hi", ".", "QUIT",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.cli", "sendmail", "-bs"],
+        input="".join(f"{line}\r\n" for line in commands).encode(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "DANEPIPE_REDIS__URL": redis_url, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    codes = [line[:3] for line in done.stdout.decode().splitlines() if line[3:4] == " "]
+    assert codes == ["220", "250", "250", "250", "354", "250", "221"]
+    ((stored, _),) = ledger(kept_mail)
+    assert stored.message.id in done.stdout.decode()
+    assert stored.message.id != MessageId("")

@@ -191,6 +191,20 @@ async def test_limits_of_the_message() -> None:
     assert len(far.taken) == 1
 
 
+async def test_recipients_over_the_limit_do_not_cost_the_message() -> None:
+    """SUB-21, SUB-38 (RFC 5321 4.5.3.1.10): the first hundred get the mail, however many more a client names at once."""
+    far = Far()
+    async with _listening(far, _settings(max_recipients=100)) as listener:
+        client = await _client(listener)
+        recipients = b"".join(b"RCPT TO:<u%d@example.com>\r\n" % number for number in range(150))
+        client.writer.write(b"EHLO c.example\r\nMAIL FROM:<a@example.org>\r\n" + recipients + b"DATA\r\n")
+        replies = [await client.read() for _ in range(153)]
+        assert [reply[:9] for reply in replies[2:152]] == ["250 2.1.5"] * 100 + ["452 4.5.3"] * 50
+        assert replies[152].startswith("354")
+        assert (await client.say(b"x\r\n.\r\n")).startswith("250")
+    assert len(far.taken[0].recipients) == 100
+
+
 async def test_only_those_who_may_send_are_relayed_for() -> None:
     """SUB-01, SUB-04, SUB-32 (RFC 6409 4.3, RFC 5321 7.8): a client outside `allow` gets no further than EHLO."""
     far = Far()

@@ -7,7 +7,7 @@ been taken (`Transaction.lost`). Raises only what `Parcel.load` raises, and OSEr
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -44,7 +44,9 @@ class Courier:
         self._settings = settings
         self._now = now
 
-    async def deliver(self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel]) -> AsyncIterator[Attempt]:
+    async def deliver(
+        self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel]
+    ) -> AsyncGenerator[Attempt, None]:
         """Give attempts that together name each recipient of each parcel once; the next parcel is taken after them.
 
         Nothing is connected before there is a parcel. A message whose recipients are too many for one transaction,

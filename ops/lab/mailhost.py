@@ -17,7 +17,7 @@ from ops.lab.scenario import Behaviour, Starttls
 
 _LINE_LIMIT = 1 << 20
 _EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING")
-_NO_TLS = b"this is no TLS record, and whoever reads it as one fails\r\n"
+_ALERT = bytes([21, 3, 3, 0, 2, 2, 40])  # a fatal handshake_failure (RFC 8446 section 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,8 @@ class _Conversation:
                 await self._say("454 4.7.0 TLS not available due to temporary reason")
             case Starttls.BROKEN:
                 await self._say("220 2.0.0 go ahead")
-                self._writer.write(_NO_TLS)
+                await self._reader.read(1)  # the client begins its handshake, and gets an alert
+                self._writer.write(_ALERT)
                 await self._writer.drain()
                 return False
             case Starttls.WORKS:

@@ -65,7 +65,7 @@ class Starttls(StrEnum):
     WORKS = "works"
     ABSENT = "absent"  # not in the reply to EHLO
     REFUSED = "refused"  # in the reply to EHLO, and then 454
-    BROKEN = "broken"  # 220, and then what is no TLS
+    BROKEN = "broken"  # 220, and then a fatal alert in place of a handshake
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Lab:
 
     @classmethod
     async def _open_hosts(cls, directory: Path, scenarios: Sequence[Scenario], stack: AsyncExitStack) -> "Lab":
-        authority = CertificateAuthority(directory, datetime.now(UTC))
+        authority = CertificateAuthority(directory, utc_now())
         pairs = [(scenario, host) for scenario in scenarios for host in scenario.hosts]
         addresses = [f"127.77.{number // 200}.{number % 200 + 10}" for number in range(len(pairs))]
         port, sockets = free_port(addresses)
@@ -156,3 +156,8 @@ def _rules(scenarios: Sequence[Scenario], port: int) -> Iterator[Rule]:
 def _prepared(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory.absolute()
+
+
+def utc_now() -> datetime:
+    """Give the time."""
+    return datetime.now(UTC)

@@ -5,6 +5,7 @@ LF, over-long lines), loops, and clients that only make errors. Redis away is 45
 nothing was promised. Each refusal is logged with the command, the reply and the reason.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import ssl
@@ -82,6 +83,8 @@ class Session:
         """Talk until one side ends it."""
         settings = self._settings
         try:
+            for _ in range(2):  # turns of the event loop, in which it reads what was sent before we came
+                await asyncio.sleep(0)
             if self._channel.unread:  # talks before it is greeted: no mail server does
                 return self._refuse("connect", 554, "5.5.0", "you must wait for the greeting", close=True)
             self._channel.reply(220, f"{settings.hostname} ESMTP danepipe")

@@ -1,6 +1,7 @@
 """The listener over real sockets: what it takes, what it refuses, and that 250 comes only after the message is kept."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -245,6 +246,21 @@ async def test_pipelined_commands_are_answered_in_order() -> None:
         assert [(await client.read())[:3] for _ in range(5)] == ["250", "250", "250", "501", "354"]
         assert (await client.say(b"x\r\n.\r\nQUIT\r\n")).startswith("250")
         assert (await client.read()).startswith("221")
+
+
+async def test_a_client_that_talks_before_the_greeting_is_refused() -> None:
+    """SUB-29 (RFC 5321 3.1, RFC 2920 3.1): commands that are there before the greeting are not run."""
+    far = Far()
+    async with _listening(far, _settings()) as listener:
+        early = socket.create_connection(
+            ("127.0.0.1", listener.port)
+        )  # the kernel takes it: we have not come to it yet
+        early.sendall(b"\r\n".join((*OPEN, b"DATA", b"x", b".", b"")))
+        client = Client(*await asyncio.open_connection(sock=early))
+        assert (await client.read()).startswith("554 5.5.0 you must wait for the greeting")
+        assert await client.read() == ""
+        client.writer.close()
+    assert not far.taken
 
 
 async def test_dsn_parameters_and_postmaster() -> None:

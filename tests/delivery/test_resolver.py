@@ -71,7 +71,7 @@ def _state(answer: Answer) -> State:
 
 @pytest.mark.parametrize("scenario", CLAIMED, ids=lambda scenario: scenario.name)
 async def test_the_mx_of_every_lab_domain_has_the_security_it_claims(lab: Lab, scenario: Any) -> None:
-    """DANE-01, DANE-02, DANE-20 (RFC 7672 2.1, 4035 4.3): secure, insecure, denied and bogus are told apart."""
+    """DANE-01, DANE-04 (RFC 7672 2.1.1, 4035 4.3): secure, insecure, denied and bogus are told apart."""
     resolver = Resolver(_settings(lab), now=lambda: datetime.now(UTC))
     answer = await resolver.ask(Question(scenario.domain, "MX"))
     await resolver.aclose()
@@ -81,7 +81,7 @@ async def test_the_mx_of_every_lab_domain_has_the_security_it_claims(lab: Lab, s
 
 
 async def test_bogus_bears_its_proof_and_its_extended_error(lab: Lab) -> None:
-    """DANE-03 (RFC 4035 3.2.2, RFC 8914): SERVFAIL is asked again with CD=1, and the EDE says what kind of bogus it is."""
+    """DANE-01, DANE-06 (RFC 4035 3.2.2, RFC 8914): SERVFAIL is asked again with CD=1, and the EDE says what kind of bogus it is."""
     domain = next(s.domain for s in ALL if s.claims.mx is State.BOGUS)
     resolver = Resolver(_settings(lab), now=lambda: datetime.now(UTC))
     answer = await resolver.ask(Question(domain, "MX"))
@@ -106,7 +106,7 @@ async def test_a_resolver_elsewhere_is_not_believed(lab: Lab) -> None:
 
 
 async def test_a_resolver_that_does_not_validate_suspends_dane(lab: Lab) -> None:
-    """DANE-04: the lab's plain nameserver gives no AD; no answer counts, and the alarm names the canary that failed."""
+    """DANE-01, DANE-05: the lab's plain nameserver gives no AD; no answer counts, and the alarm names the canary that failed."""
     plain = Server("127.0.0.1", lab.nameserver.port)
     resolver = Resolver(_settings(lab, servers=(plain,)), now=lambda: NOW)
     answer = await resolver.ask(Question("ee-311.lab", "MX"))
@@ -184,7 +184,7 @@ async def test_answers_are_kept_for_their_lifetime_and_failures_are_not_shared(l
 
 
 async def test_a_silent_server_is_a_timeout_and_never_an_answer() -> None:
-    """DANE-21 (RFC 7672 2.1.2): no response is a failure of its own class, whatever was asked."""
+    """DANE-10 (RFC 7672 2.1.2): no response is a failure of its own class, whatever was asked."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
@@ -195,7 +195,7 @@ async def test_a_silent_server_is_a_timeout_and_never_an_answer() -> None:
 
 
 async def test_a_name_that_is_none_is_a_failure() -> None:
-    """A label of 64 octets cannot be asked for; that is told and not raised through."""
+    """DANE-10: a label of 64 octets cannot be asked for; that is told and not raised through."""
     with pytest.raises(NoResponse) as caught:
         await exchange(Server("127.0.0.1", 9), Question(f"{'x' * 64}.lab", "A"), patience=0.05)
     assert caught.value.failure is Failure.MALFORMED

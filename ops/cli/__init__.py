@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",
     "config": "ops.cli.config:config",
+    "lab": "ops.cli.lab:lab",
 }
 
 

@@ -1,0 +1,46 @@
+"""`danepipe lab`: a small internet on loopback, to try everything without touching a real server."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from ops.cli.run import Fault
+from ops.lab import demo as showing
+from ops.lab.scenario import Scenario
+from ops.lab.scenarios import ALL, named
+
+
+@click.group()
+def lab() -> None:
+    """Try danepipe on a small internet of its own (needs unbound)."""
+
+
+@lab.command()
+@click.argument("domains", metavar="[DOMAIN]...", nargs=-1)
+@click.option("--patience", type=click.FloatRange(min=1), default=showing.PATIENCE, show_default=True, help="Seconds.")
+@click.pass_context
+def demo(context: click.Context, domains: tuple[str, ...], patience: float) -> None:
+    """Send one message to each domain of the lab, and compare what came of it with what should have.
+
+    DOMAIN is the first label of a domain of the lab; without any, all of them are shown.
+    """
+    context.exit(asyncio.run(showing.run(_chosen(domains), patience=patience)))
+
+
+@lab.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("var/lab"), show_default=True,
+              help="Directory for the lab's files.")  # fmt: skip
+@click.pass_context
+def up(context: click.Context, directory: Path) -> None:
+    """Keep the lab running, and show the configuration that sends into it."""
+    context.exit(asyncio.run(showing.serve(directory)))
+
+
+def _chosen(names: tuple[str, ...]) -> tuple[Scenario, ...]:
+    """Give the scenarios of these names, or all. Raises `Fault`."""
+    known = [scenario.name for scenario in ALL]
+    for name in names:
+        if name not in known:
+            raise Fault(f"{name!r} is no domain of the lab; there are: {', '.join(known)}")
+    return named(*names) if names else ALL

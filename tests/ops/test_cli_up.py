@@ -1,0 +1,185 @@
+"""`danepipe up` as people run it: a process tree with a Redis of its own, mended while it runs, ended in order."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.embedded import socket_path
+from tests.needs import program
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 40.0
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Give an environment with a data directory, a port and a log of its own."""
+    program("redis-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DANEPIPE_")}
+    ours = {
+        "LISTEN__SMTP": f"127.0.0.1:{port}", "HOSTNAME": "mail.example.org", "WORK__PROCESSES": "1",
+        "WORK__THREADS": "2", "LOG__FILE": str(tmp_path / "log.jsonl"), "STORE__DIR": str(tmp_path / "var"),
+        "DNS__SERVERS": "127.0.0.1@1", "DNS__TIMEOUT": "100ms", "DNS__RETRY": "100ms",
+    }  # fmt: skip
+    return {**kept, **{f"DANEPIPE_{name}": value for name, value in ours.items()}, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+async def start(environ: dict[str, str], tmp_path: Path) -> AsyncIterator[Start]:
+    """Give `start(*arguments)`, which starts a command; what still runs at the end is killed."""
+    running: list[Process] = []
+
+    async def run(*arguments: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.cli", *arguments, env=environ, cwd=tmp_path, stdin=PIPE, stdout=PIPE, stderr=PIPE,
+        )  # fmt: skip
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def is_up(process: Process) -> None:
+    """Wait until `up` says how to send."""
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"Ctrl-C" not in (line := await process.stderr.readline()):
+            assert line, "danepipe up ended"
+
+
+def events(environ: dict[str, str]) -> list[dict[str, Any]]:
+    """Read the log as far as it is written."""
+    path = Path(environ["DANEPIPE_LOG__FILE"])
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that other processes do."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - no other process sets an event of ours
+            await asyncio.sleep(0.05)
+
+
+async def logged(environ: dict[str, str], event: str, **fields: Any) -> dict[str, Any]:
+    """Wait until the log holds such an event, and give the last one."""
+
+    def fitting() -> list[dict[str, Any]]:
+        return [one for one in events(environ) if one["event"] == event and fields.items() <= one.items()]
+
+    await until(lambda: bool(fitting()))
+    return fitting()[-1]
+
+
+async def said(process: Process, given: bytes = b"") -> tuple[int, str, str]:
+    """Wait for a command's end; give status, output and errors."""
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate(given)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def redis_left(environ: dict[str, str]) -> bool:
+    """Tell whether the private Redis still has its socket."""
+    return socket_path(Path(environ["DANEPIPE_STORE__DIR"])).exists()
+
+
+async def test_mail_outlives_up(start: Start, environ: dict[str, str]) -> None:
+    """What `send` printed an id for is there after a stop and a new start (SMTP-50); the tree ends in order."""
+    up = await start("up")
+    await is_up(up)
+    given = b"From: a@example.com\nTo: b@example.org\n\nx\n"
+    status, identifier, _ = await said(await start("send", "-"), given)
+    assert status == 0
+    accept = await logged(environ, "process.started", role="accept")
+    up.send_signal(signal.SIGTERM)
+    assert (await said(up))[0] == 0
+    stopped = [one["role"] for one in events(environ) if one["event"] == "process.stopped"]
+    assert stopped[0] == "accept"
+    assert stopped[-1] == "up"
+    assert gone(accept["pid"])
+    assert not redis_left(environ)
+    up = await start("up")
+    await is_up(up)
+    status, shown, _ = await said(await start("queue", "show", identifier.strip()))
+    assert status == 0
+    assert "b@example.org" in shown
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+
+
+async def test_the_dead_are_replaced(start: Start, environ: dict[str, str]) -> None:
+    """A child that is killed is logged and started again, and a second `up` in the directory is refused meanwhile."""
+    up = await start("up")
+    await is_up(up)
+    status, _, err = await said(await start("up"))
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    for role in ("accept", "clock"):
+        before = await logged(environ, "process.started", role=role)
+        os.kill(before["pid"], signal.SIGKILL)
+        await logged(environ, "process.died", worker=role)
+        started = {"event": "process.started", "role": role}
+        await until(lambda: len([one for one in events(environ) if started.items() <= one.items()]) == 2)  # noqa: B023 - used at once
+    environ["DANEPIPE_LISTEN__SMTP"] = "127.0.0.1:0"
+    status, _, err = await said(await start("up"))
+    assert status == 1
+    assert "runs already" in err
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+
+
+async def test_up_after_it_was_killed(start: Start, environ: dict[str, str]) -> None:
+    """When `up` is killed its children end by themselves, and the next `up` takes over its data directory."""
+    up = await start("up")
+    await is_up(up)
+    pids = [(await logged(environ, "process.started", role=role))["pid"] for role in ("accept", "clock", "work")]
+    up.kill()
+    await up.wait()
+    await until(lambda: all(gone(pid) for pid in pids))
+    again = await start("up")
+    await is_up(again)
+    again.send_signal(signal.SIGINT)
+    assert (await said(again))[0] == 0
+
+
+async def test_a_second_signal_ends_at_once(start: Start, environ: dict[str, str]) -> None:
+    """A second signal waits for nobody: the children are killed, the status is 1, and nothing is left running."""
+    up = await start("up")
+    await is_up(up)
+    work = await logged(environ, "process.started", role="work")
+    os.kill(work["pid"], signal.SIGSTOP)  # it will not end when asked
+    up.send_signal(signal.SIGINT)
+    await logged(environ, "process.stopped", role="clock")
+    up.send_signal(signal.SIGINT)
+    status, _, err = await said(up)
+    assert status == 1
+    assert err.splitlines()[-1].startswith("danepipe: ended at once")
+    assert gone(work["pid"])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from stages.message import Address, Message, Recipient
 
 _ATEXT = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -50,7 +51,7 @@ def path(address: Address | None, *, utf8: bool) -> str:
     if address is None:
         return "<>"
     domain = address.text.rpartition("@")[2] if utf8 else address.domain
-    if _CONTROL.search(address.local) or not domain or re.search(r"[\x00-\x20\x7f<>]", domain):
+    if _CONTROL.search(address.local) or not domain or re.search(r"[\x00-\x20\x7f<>\ud800-\udfff]", domain):
         raise ValueError(f"no valid address: {address.text!r}")
     local = address.local
     if not _ATEXT.fullmatch(_NOT_ASCII.sub("x", local)):
@@ -94,6 +95,9 @@ def unable(message: Message, content: bytes, offers: Offers) -> tuple[str, str] 
             path(recipient.address, utf8=False)
         except ValueError as error:
             return "5.1.3", str(error)
+    parameters = (message.envelope.envid, *(recipient.orcpt for recipient in message.recipients))
+    if any(_UNSAFE.search(given) for given in parameters if given is not None):
+        return "5.5.4", "ENVID or ORCPT holds what no parameter may"
     return None
 
 

@@ -52,6 +52,7 @@ class Session:
         self._wire = wire
         self._timeouts = timeouts
         self._begun = False
+        self._busy = False  # within a transaction: QUIT would be read as a part of it
         self.offers = offers
         self.ended: Ended | None = None
         self.finished = 0
@@ -63,6 +64,7 @@ class Session:
         if refused is not None:
             return replace(done, unable=refused)
         replies: dict[RecipientId, Reply] = {}
+        self._busy = True
         try:
             if self._begun:
                 await self._reset()
@@ -81,6 +83,7 @@ class Session:
             self.ended = Ended(error.trouble, error.text, error.reply, error.sent)
             self._wire.abort()
             done = replace(done, lost=error.text)
+        self._busy = False
         return replace(done, recipients=replies)
 
     async def _mail(self, message: Message, content: bytes) -> Reply:
@@ -119,8 +122,10 @@ class Session:
         return unless_closing(await self._wire.ask(line, command, seconds))
 
     async def quit(self) -> None:
-        """Say QUIT, wait a little for 221, hang up (RFC 5321 section 4.1.1.10)."""
-        if self.ended is None:
+        """Say QUIT, wait a little for 221, hang up (RFC 5321 section 4.1.1.10); within a transaction just drop it."""
+        if self._busy:
+            self._wire.abort()
+        elif self.ended is None:
             self.ended = Ended(Trouble.CLOSING, "we said QUIT")
             await leave(self._wire, self._timeouts)
 

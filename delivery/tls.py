@@ -104,7 +104,7 @@ def judge_chain(
 ) -> Judgement:
     """Hold a chain as sent against a demand; `wire` is the TLS version and the cipher."""
     facts = certificate_facts(chain)
-    facts["sni"] = server_name(demand) or ""
+    facts |= {"sni": server_name(demand) or "", "version": wire[0], "cipher": wire[1]}
     match demand:
         case DaneDemand():
             return _judge_dane(demand, chain, now, policy, facts, wire)

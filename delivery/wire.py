@@ -8,6 +8,7 @@ content is still being sent. Every way in which a connection ends is a `WireErro
 import asyncio
 import re
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import cast
 
@@ -137,7 +138,7 @@ class Wire(SMTPProtocol):
 
     async def greeting(self, seconds: float) -> Reply:
         """Wait for the greeting. Raises `WireError`."""
-        return await self._reply("greeting", asyncio.ensure_future(self.read_response(seconds)))
+        return await self._reply("greeting", self.read_response(seconds))
 
     async def ask(self, line: str, command: str, seconds: float) -> Reply:
         """Send a command line, wait for its reply. Raises `WireError`, and ValueError for a control character."""
@@ -145,13 +146,12 @@ class Wire(SMTPProtocol):
 
     async def ask_raw(self, line: str, command: str, seconds: float) -> SMTPResponse:
         """Ask, and give the reply with its lines apart. Raises as `ask` does."""
-        asked = asyncio.ensure_future(self.execute_command(line.encode(), timeout=seconds))
-        return await self._await(command, asked)
+        return await self._await(command, self.execute_command(line.encode(), timeout=seconds))
 
-    async def _reply(self, command: str, asked: "asyncio.Future[SMTPResponse]") -> Reply:
+    async def _reply(self, command: str, asked: Awaitable[SMTPResponse]) -> Reply:
         return read_reply(await self._await(command, asked), command)
 
-    async def _await(self, command: str, asked: "asyncio.Future[SMTPResponse]") -> SMTPResponse:
+    async def _await(self, command: str, asked: Awaitable[SMTPResponse]) -> SMTPResponse:
         try:
             return await asked
         except SMTPReadTimeoutError as error:
@@ -161,8 +161,6 @@ class Wire(SMTPProtocol):
         except (SMTPServerDisconnected, OSError) as error:
             cause = f": {self.failure}" if self.failure else ""
             raise WireError(Trouble.LOST, f"the connection ended before the reply to {command}{cause}") from error
-        finally:
-            asked.cancel()
 
     async def secure(self, context: ssl.SSLContext, name: str | None, timeouts: Timeouts) -> Reply | ssl.SSLObject:
         """Send STARTTLS; give the reply if it is not 220, else shake hands (RFC 3207 section 4).

@@ -1,6 +1,8 @@
 """Certificates for tests, made once a session: an authority, and leaves for names, as files, DER and TLSA records."""
 
+import atexit
 import hashlib
+import shutil
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +100,9 @@ def _make(
             builder = builder.add_extension(san, critical=False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     chain = (certificate,) if issuer is None or alone else (certificate, *issuer.chain)
-    pem = Path(mkdtemp(prefix="danepipe-cert-")) / "chain.pem"
+    directory = Path(mkdtemp(prefix="danepipe-cert-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    pem = directory / "chain.pem"
     pem.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)

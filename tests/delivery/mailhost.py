@@ -37,6 +37,7 @@ class Script:
     deaf: bool = False  # read nothing of the content
     drop_content: bool = False  # close within the content
     close_after_dot: bool = False  # reply to the dot, then close
+    reached: asyncio.Event = field(default_factory=asyncio.Event)  # a content has come in whole
     used: dict[str, int] = field(default_factory=dict)  # how far each list of replies has been used up
 
 
@@ -189,6 +190,7 @@ class _Conversation:
                 return False
         self._seen.contents.append(b"".join(lines[:-1]))
         self._seen.lines.append("<content>")
+        script.reached.set()
         return await self._say(self._next("<dot>", script.dot)) and not script.close_after_dot
 
     async def _say(self, text: str) -> bool:

@@ -1,5 +1,6 @@
 """The courier and real servers on loopback: along the hosts of a plan, over one connection, never below the demand."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -16,7 +17,7 @@ from stages.message import Message, MessageId, recipient_id
 from stages.plan import DaneDemand, Demand, EncryptDemand, Host, MayDemand, Plan, Trouble, VerifyDemand
 from stages.policy import DanePolicy, Limits, OnNoTls, Policy, Scope
 from tests.delivery.certificates import leaf
-from tests.delivery.mailhost import DROP, MailHost, Script, mailhost
+from tests.delivery.mailhost import DROP, SILENCE, MailHost, Script, mailhost
 from tests.stages.make import NOW, message, recipient
 
 QUICK = Timeouts(connect=2, greeting=0.5, command=0.5, tls=0.5, data=0.5, block=0.5, dot=0.5, quit=0.5)
@@ -376,3 +377,14 @@ async def test_a_caller_that_stops_leaves_no_connection() -> None:
             assert delivered(await anext(deliveries))
     assert taken == ["M1"]
     assert running[0].seen[0].lines[-1] == "QUIT"
+
+
+async def test_a_worker_that_is_stopped_within_a_transaction_just_goes() -> None:
+    """SMTP-57: a job cancelled while it waits for the reply to the dot drops the connection, and says nothing more."""
+    async with hosts(Script(dot=SILENCE)) as running:
+        job = asyncio.ensure_future(carry(plan(running, CLEAR), numbered(1)))
+        await running[0].script.reached.wait()
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert running[0].seen[0].lines[-1] == "<content>"

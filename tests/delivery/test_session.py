@@ -502,6 +502,9 @@ _PLAIN = Script(starttls=False, ehlo="250-mail.test\n250-SIZE 30\n250-PIPELINING
         (message("user@example.com", of=envelope("jürgen@here.example")), b"x", "5.6.7"),
         (message("user@example.com", of=envelope(content=Content(1, utf8_header=True))), b"x", "5.6.9"),
         (message(recipient("a\0b@example.com")), b"x", "5.1.3"),
+        (message(recipient("a\ud800b@example.com")), b"x", "5.6.7"),
+        (message(recipient(orcpt="rfc822;a b")), b"x", "5.5.4"),
+        (message("user@example.com", of=envelope(envid="a\r\nDATA")), b"x", "5.5.4"),
         (message("user@example.com", of=envelope("a\rb@here.example")), b"x", "5.1.7"),
     ],
 )

@@ -612,3 +612,18 @@ async def test_what_is_heard_after_the_end_is_an_error_that_is_told() -> None:
         assert (session.ended.trouble, session.ended.sent, second.mail) == (Trouble.LOST, False, None)
         with pytest.raises(WireError):
             await session._wire.ask("NOOP", "NOOP", 1)
+
+
+async def test_what_is_not_spoken_here_is_never_said() -> None:
+    """EXT-17, EXT-18, EXT-19, EXT-20, EXT-21, EXT-26, EXT-27, EXT-01: no BDAT, BINARYMIME, REQUIRETLS or AUTH.
+
+    They are met by never being used, however much is offered: no chunk is sent, nothing binary, no credentials.
+    """
+    offered = f"{EHLO}\n250-CHUNKING\n250-BINARYMIME\n250-REQUIRETLS\n250-AUTH PLAIN LOGIN\n250-PIPELINING"
+    script = Script(context=leaf(NAME).server(), ehlo=offered)
+    transaction, _, host = await sent(script, content="é\r\n".encode(), demand=dane())
+    assert transaction.data is not None
+    assert [line.partition(" ")[0] for line in host.seen[0].lines] == [
+        "EHLO", "STARTTLS", "<tls>", "EHLO", "MAIL", "RCPT", "DATA", "<content>", "QUIT",
+    ]  # fmt: skip
+    assert not any(word in line for line in host.seen[0].lines for word in ("BINARYMIME", "REQUIRETLS", "AUTH"))

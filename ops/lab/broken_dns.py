@@ -151,6 +151,14 @@ DNS: tuple[Scenario, ...] = (
         faults=(Fault("mx", "TLSA", servfail=True),),
     ),
     Scenario(
+        "servfail-first",
+        "SERVFAIL for TLSA of the first host; the second has none",
+        TLS,
+        hosts=(Host("mx1", 10), Host("mx2", 20, tlsa=())),
+        claims=Claims(tlsa=State.ERROR),
+        faults=(Fault("mx1", "TLSA", servfail=True),),
+    ),
+    Scenario(
         "servfail-mx",
         "SERVFAIL for MX: the mail waits",
         deferred("dns.mx_lookup"),

@@ -7,6 +7,7 @@ where the program is missing or will not start.
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Sequence
@@ -62,9 +63,10 @@ class NoUnbound(Exception):  # noqa: N818 - a state of this machine
     """There is no resolver for the lab; the text is one sentence that says what to do."""
 
 
-def find_unbound() -> str:
-    """Find the program. Raises `NoUnbound`."""
-    path = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+def find_unbound(search: str = "") -> str:
+    """Find the program, in `search` or else on PATH and where systems keep daemons. Raises `NoUnbound`."""
+    places = search or f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+    path = shutil.which("unbound", path=places)
     if path is None:
         raise NoUnbound("the lab needs the resolver Unbound: install it (Debian and Ubuntu: apt install unbound)")
     return path

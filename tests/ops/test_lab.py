@@ -34,6 +34,7 @@ from stages.destination import Destination, RouteKind
 from stages.plan import Trouble
 from stages.status import EDE_BOGUS
 from tests.needs import program
+from tests.ops.lab_table import PAGE, renewed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -363,6 +364,12 @@ async def test_every_domain_tells_one_story() -> None:
     assert len({scenario.story for scenario in ALL}) == len(ALL)
     with pytest.raises(ValueError, match="no scenario named nonsense"):
         named("ee-311", "nonsense")
+
+
+async def test_the_manual_lists_every_domain() -> None:
+    """The table of ops/docs/lab.md is the one that the scenarios make (python -m tests.ops.lab_table --write)."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert renewed(text) == text
 
 
 async def test_a_missing_unbound_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -2,18 +2,21 @@
 
 `explain` runs the stages of the configured line over a message that does not exist: route, exclusion, then for each
 destination the survey of DNS and the plan, with nothing kept and nothing sent. With `connect` it also opens a
-connection to every address of every host up to the TLS handshake and the match, and says QUIT. Stages that judge a
-delivery (they want an `Attempt`) are not run. A stage that raises is a fault of ours and raises here too.
+connection to every address of every host up to the TLS handshake and the match, and says QUIT; if delivery would find
+no host to send to, the stage that judges deliveries rules on that, as at a first attempt. A stage that raises is a
+fault of ours and raises here too.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from pipeline.facts import Gatherer
 from pipeline.line import Line
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Consigned, Consignment, CopyLeg, Planned, Routed, Stage
+from stages.deliver import Step, after
 from stages.destination import Destination
 from stages.message import Address, Content, Envelope, Message, MessageId, Origin, Recipient, recipient_id
 from stages.plan import Host, Plan
@@ -22,7 +25,15 @@ from stages.reason import Reason
 from stages.resolve import Survey
 from stages.verdict import Proceed, Verdict, check_partition
 
-Connect = Callable[[Host, Destination, Policy], Awaitable[tuple[HostAttempt, ...]]]
+
+class Connect(Protocol):
+    """Connects to one address of a host, up to TLS and the match, and leaves; `clear` leaves TLS out."""
+
+    async def __call__(
+        self, host: Host, address: str, destination: Destination, policy: Policy, *, clear: bool
+    ) -> HostAttempt:
+        """Connect."""
+
 
 IDENTIFIER = MessageId("EXPLAIN")
 
@@ -38,6 +49,14 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """A connection that was made, and whether delivery would have come as far as this address."""
+
+    attempt: HostAttempt
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """One destination: who goes there, the policy, the answers, the plan (None: refused or deferred), connections."""
 
@@ -47,7 +66,7 @@ class Bound:
     survey: Survey | None
     plan: Plan | None
     rulings: tuple[Ruling, ...]
-    connections: tuple[HostAttempt, ...] = ()
+    connections: tuple[Tried, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -182,8 +201,38 @@ async def _bound(destination: Destination, message: Message, means: Means) -> Bo
         item = going[0].gives
         if isinstance(item, Planned):
             plan = item.plan
-    connections: tuple[HostAttempt, ...] = ()
+    tried: tuple[Tried, ...] = ()
     if means.connect is not None and plan is not None:
-        for host in plan.hosts:
-            connections += await means.connect(host, destination, policy)
-    return Bound(destination, message.recipient_ids, policy, survey, plan, tuple(rulings), connections)
+        tried = await _walked(plan, policy, means.connect)
+        reached = tuple(one.attempt for one in tried if one.reached)
+        if reached and after(reached[-1], policy) is not Step.MAIL:
+            _judged(item, Attempt(message.recipient_ids, reached), policy, means, rulings)
+    return Bound(destination, message.recipient_ids, policy, survey, plan, tuple(rulings), tried)
+
+
+async def _walked(plan: Plan, policy: Policy, connect: Connect) -> tuple[Tried, ...]:
+    """Connect everywhere, in the order of delivery, and note how far delivery would have come."""
+    tried: list[Tried] = []
+    ended = False
+    for host in plan.hosts:
+        for address in host.addresses:
+            step, clear = Step.CLEAR, False
+            while step is Step.CLEAR:
+                attempt = await connect(host, address, plan.destination, policy, clear=clear)
+                tried.append(Tried(attempt, not ended))
+                step = after(attempt, policy) if not clear else _not_again(after(attempt, policy))
+                clear = True
+            ended = ended or step in {Step.MAIL, Step.STOP}
+    return tuple(tried)
+
+
+def _not_again(step: Step) -> Step:
+    return Step.ADDRESS if step is Step.CLEAR else step
+
+
+def _judged(item: object, attempt: Attempt, policy: Policy, means: Means, into: list[Ruling]) -> None:
+    """Let the stages that judge an attempt rule on one that found no host."""
+    for stage in means.line.destinations:
+        if Attempt in stage.wants:
+            _decided(stage, item, {Attempt: attempt, Policy: policy}, means, into)
+            return

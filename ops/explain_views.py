@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, assert_never
 
-from ops.explain import Bound, Explanation, Ruling
+from ops.explain import Bound, Explanation, Ruling, Tried
 from stages.answer import Absent, Answer, Failed, Found
-from stages.attempt import HostAttempt
 from stages.dane import describe
 from stages.plan import DaneDemand, Demand, EncryptDemand, Host, MayDemand, Skipped, VerifyDemand
 from stages.records import IP, MX, TLSA, Other, Record
@@ -148,13 +147,15 @@ def _skipped(one: Skipped) -> dict[str, Any]:
     }
 
 
-def _connection(attempt: HostAttempt) -> dict[str, Any]:
+def _connection(tried: Tried) -> dict[str, Any]:
+    attempt = tried.attempt
     handshake = attempt.handshake
     return {
         "host": attempt.host,
         "address": attempt.address,
         "port": attempt.port,
         "demand": attempt.demand,
+        "reached": tried.reached,
         "outcome": str(attempt.trouble) if attempt.trouble else "session",
         "text": attempt.text,
         "reply": f"{attempt.reply.code} {attempt.reply.text}" if attempt.reply else "",
@@ -224,10 +225,10 @@ def _bound_text(bound: Bound) -> Iterator[str]:
             yield f"       {_demand_text(host.demand)}"
         for one in bound.plan.skipped:
             yield f"    left out: {one.name} (preference {one.preference}): {one.trouble}: {one.text}"
+    for tried in bound.connections:
+        yield from _connection_text(tried)
     for ruling in bound.rulings:
         yield f"  {_said(ruling)}"
-    for attempt in bound.connections:
-        yield from _connection_text(attempt)
 
 
 def _answer_text(answer: Answer) -> Iterator[str]:
@@ -270,9 +271,11 @@ def _demand_text(demand: Demand) -> str:
             assert_never(demand)
 
 
-def _connection_text(attempt: HostAttempt) -> Iterator[str]:
+def _connection_text(tried: Tried) -> Iterator[str]:
+    attempt = tried.attempt
     outcome = f"{attempt.trouble}: {attempt.text}" if attempt.trouble else "good for mail"
-    yield f"  connected {attempt.host} [{attempt.address}]:{attempt.port}: {outcome} ({attempt.seconds:.3f} s)"
+    far = "" if tried.reached else ", only for this explanation: delivery would not come so far"
+    yield f"  connected {attempt.host} [{attempt.address}]:{attempt.port}{far}: {outcome} ({attempt.seconds:.3f} s)"
     if attempt.reply is not None:
         yield f"    {attempt.reply.command or 'they'} said: {attempt.reply.code} {attempt.reply.text}"
     if attempt.handshake is not None:

@@ -101,14 +101,13 @@ def resolver_of(config: Config) -> Resolver:
 def _connect(config: Config) -> Connect:
     settings = config.smtp_settings()
 
-    async def connect_to(host: Host, destination: Destination, policy: Policy) -> tuple[HostAttempt, ...]:
-        terms = Terms(settings, policy.dane, utc_now)
-        attempts = []
-        for address in host.addresses:
-            session, attempt = await open_session(Door(host.name, address, destination.port, host.demand), terms)
-            if session is not None:
-                await session.quit()
-            attempts.append(attempt)
-        return tuple(attempts)
+    async def connect_to(
+        host: Host, address: str, destination: Destination, policy: Policy, *, clear: bool
+    ) -> HostAttempt:
+        door = Door(host.name, address, destination.port, host.demand)
+        session, attempt = await open_session(door, Terms(settings, policy.dane, utc_now), clear=clear)
+        if session is not None:
+            await session.quit()
+        return attempt
 
     return connect_to

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from pipeline.config import load
 from pipeline.facts import Gatherer
 from pipeline.line import build
 from stages.answer import Absent, Found, Question, Security
+from stages.attempt import HostAttempt
 from stages.contract import Consignment
+from stages.destination import Destination
 from stages.exclude import Exclusions
 from stages.message import Address, Origin
+from stages.plan import Host, Trouble
 from stages.policy import Policy
-from stages.records import IP, MX, TLSA
+from stages.records import IP, MX, TLSA, Record
 from stages.resolve import Survey
 from stages.route import Action, RouteTable, Rule
 from tests.needs import program
@@ -31,6 +35,7 @@ from tests.pipeline.test_ledger import NOW
 
 ROOT = Path(__file__).parents[2]
 RECORD = TLSA(3, 1, 1, bytes(32))
+LAB = named("ee-311", "mismatch", "two-mx", "expired-tlsa", "insecure-mx", "excluded")
 PRIVATE = Policy(allow_private=True)
 
 Explain = Callable[..., Awaitable[str]]
@@ -40,9 +45,7 @@ Explain = Callable[..., Awaitable[str]]
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Run a lab of few domains."""
     program("unbound")
-    async with Lab.open(
-        tmp_path / "lab", named("ee-311", "mismatch", "expired-tlsa", "insecure-mx", "excluded")
-    ) as lab:
+    async with Lab.open(tmp_path / "lab", LAB) as lab:
         yield lab
 
 
@@ -84,15 +87,29 @@ async def test_the_whole_decision(explain: Explain, lab: Lab) -> None:
     assert host["demand"]["kind"] == "dane"
     (connection,) = bound["connections"]
     assert (connection["outcome"], connection["security"]) == ("session", "dane")
+    assert connection["reached"] is True
     assert lab.received(domain) == ()
 
 
 async def test_a_mismatch_shows_in_the_handshake(explain: Explain, lab: Lab) -> None:
-    """The text says record by record why nothing matched; the plan alone could not know (RFC 7672 section 2.2)."""
-    text = await explain(f"user@{named('mismatch')[0].domain}", "--connect")
-    assert "dane.mismatch" in text
+    """The text says record by record why nothing matched, and what that leads to; the plan alone could not know."""
+    address = f"user@{named('mismatch')[0].domain}"
+    text = await explain(address, "--connect")
+    assert text.startswith(f"{address}: the mail would be returned")
+    assert "deliver: refuse: dane.mismatch 5.7.5" in text
     assert "DANE-EE(3) SPKI(1) SHA2-256(1)" in text
     assert lab.received(named("mismatch")[0].domain) == ()
+
+
+async def test_hosts_are_tried_in_the_order_of_delivery(explain: Explain, lab: Lab) -> None:
+    """Every host is looked at, and those that delivery would not come to are marked as such (DANE-16)."""
+    found = json.loads(await explain(f"user@{named('two-mx')[0].domain}", "--json", "--connect"))
+    (bound,) = found["destinations"]
+    assert len(bound["connections"]) == 2
+    good = [one["outcome"] == "session" for one in bound["connections"]].index(True)
+    assert [one["reached"] for one in bound["connections"]] == [True, good == 1]
+    assert found["outcome"] == "proceed"
+    assert lab.received(named("two-mx")[0].domain) == ()
 
 
 async def test_a_broken_record_set_is_named(explain: Explain) -> None:
@@ -130,15 +147,16 @@ async def test_an_exclusion_is_told(explain: Explain) -> None:
 def means(rules: tuple[Rule, ...] = ()) -> Means:
     """Give a line of our own stages over answers for example.com."""
     answers: dict[Question, Any] = {}
-    for name, rdtype, record in (
-        ("example.com", "MX", MX(10, "mx.example.com")),
-        ("mx.example.com", "A", IP("192.0.2.1")),
-        ("_25._tcp.mx.example.com", "TLSA", RECORD),
-        ("archive.example.net", "A", IP("192.0.2.2")),
-        ("_25._tcp.archive.example.net", "TLSA", RECORD),
-    ):
+    given: tuple[tuple[str, str, tuple[Record, ...]], ...] = (
+        ("example.com", "MX", (MX(10, "mx.example.com"),)),
+        ("mx.example.com", "A", (IP("192.0.2.1"), IP("192.0.2.3"))),
+        ("_25._tcp.mx.example.com", "TLSA", (RECORD,)),
+        ("archive.example.net", "A", (IP("192.0.2.2"),)),
+        ("_25._tcp.archive.example.net", "TLSA", (RECORD,)),
+    )
+    for name, rdtype, records in given:
         question = Question(name, rdtype)
-        answers[question] = Found(question, Security.SECURE, (record,), name, (), NOW)
+        answers[question] = Found(question, Security.SECURE, records, name, (), NOW)
     for name in ("mx.example.com", "archive.example.net"):
         aaaa = Question(name, "AAAA")
         answers[aaaa] = Absent(aaaa, Security.SECURE, nxdomain=False, canonical=name, aliases=(), expires=NOW)
@@ -192,3 +210,31 @@ async def test_the_json_is_plain() -> None:
     assert json.loads(json.dumps(shown)) == shown
     (host,) = shown["destinations"][0]["plan"]["hosts"]
     assert host["demand"]["records"] == [f"DANE-EE(3) SPKI(1) SHA2-256(1) {'00' * 32}"]
+
+
+@pytest.mark.parametrize(
+    ("troubles", "reached", "outcome"),
+    [
+        ((None, None), [True, False], "proceed"),
+        ((Trouble.CONNECT, None), [True, True], "proceed"),
+        ((Trouble.CONNECT, Trouble.CONNECT), [True, True], "defer"),
+        ((Trouble.MISMATCH, Trouble.MISMATCH), [True, True], "refuse"),
+    ],
+)
+async def test_how_far_delivery_would_come(
+    troubles: tuple[Trouble | None, ...], reached: list[bool], outcome: str
+) -> None:
+    """All addresses are tried, those behind a good one only to be shown; without one the failure is ruled on."""
+    left = list(troubles)
+
+    async def connect(
+        host: Host, address: str, destination: Destination, policy: Policy, *, clear: bool
+    ) -> HostAttempt:
+        assert policy is PRIVATE
+        assert not clear
+        return HostAttempt(host.name, address, destination.port, host.demand.kind, left.pop(0), "as the test says")
+
+    found = await decide(message_to(ADDRESS, None, Origin("send"), NOW), replace(means(), connect=connect))
+    assert [one.reached for one in found.bound[0].connections] == reached
+    assert found.outcome == outcome
+    assert ("delivery would not come so far" in as_text(found)) is (False in reached)

@@ -86,8 +86,10 @@ async def exchange(
         query.flags |= dns.flags.CD
     try:
         response, _ = await dns.asyncquery.udp_with_fallback(
-            query, server.address, patience, server.port, ignore_unexpected=True, ignore_errors=True
-        )
+            query, server.address, patience, server.port, ignore_unexpected=True,
+            # a datagram that does not fit may be somebody else's, except where nobody else can send any
+            ignore_errors=not ipaddress.ip_address(server.address).is_loopback,
+        )  # fmt: skip
     except dns.exception.Timeout as error:
         raise NoResponse(Failure.TIMEOUT, f"{server} did not answer within {patience:g} s") from error
     except (dns.query.BadResponse, dns.exception.DNSException, ValueError) as error:

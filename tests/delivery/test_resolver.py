@@ -19,7 +19,7 @@ from ops.lab.scenario import State
 from ops.lab.scenarios import ALL
 from ops.lab.world import Lab
 from stages.answer import Absent, Answer, Failed, Failure, Found, Proof, Question, Security
-from stages.records import MX
+from stages.records import MX, TLSA
 from tests.needs import program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -181,6 +181,14 @@ async def test_answers_are_kept_for_their_lifetime_and_failures_are_not_shared(l
     bogus = next(s.domain for s in ALL if s.claims.mx is State.BOGUS)
     await resolver.ask(Question(bogus, "MX"))
     assert Question(bogus, "MX") not in shared.kept
+
+
+async def test_a_malformed_tlsa_record_is_seen(lab: Lab) -> None:
+    """DANE-69 (RFC 6698 4.1): a digest of a wrong length is a record that is unusable, and no failed lookup."""
+    resolver = Resolver(_settings(lab), now=lambda: datetime.now(UTC))
+    answer = await resolver.ask(Question(f"_{lab.smtp_port}._tcp.mx.malformed.lab", "TLSA"))
+    assert isinstance(answer, Found)
+    assert [record.data for record in answer.records if isinstance(record, TLSA)] == [bytes(20)]
 
 
 async def test_a_silent_server_is_a_timeout_and_never_an_answer() -> None:

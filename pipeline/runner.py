@@ -7,7 +7,7 @@ group goes back where it came from, and `StageBroke` is raised so that Dramatiq 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -473,8 +473,9 @@ class Runner:
                 under_way[message.id] = _UnderWay(groups[0], message, tools.now())
                 yield Parcel(message, partial(self.ledger.content, message.id))
 
-        async for attempt in tools.courier.deliver(planned.plan, policy, parcels()):
-            await self._judge(stage, token, planned, policy, attempt, under_way)
+        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
+            async for attempt in attempts:
+                await self._judge(stage, token, planned, policy, attempt, under_way)
 
     async def _judge(
         self, stage: Stage, token: str, planned: Planned, policy: Policy, attempt: Attempt,

@@ -1,13 +1,10 @@
 """Mail to a real Postfix that plays a receiving MX with a certificate pinned by TLSA."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import pytest
 
 from delivery.courier import Courier, Parcel, SmtpSettings
 from stages.attempt import Attempt
@@ -22,13 +19,6 @@ from tests.stages.make import NOW, address, message, recipient
 
 NAME = "mx.example.com"
 CONTENT = b"Subject: dots\r\n\r\n.\r\n..two\r\nplain .\r\nthe end\r\n"
-
-
-@pytest.fixture
-def spool() -> Iterator[Path]:
-    """Give a directory outside pytest's own, whose root every other run of pytest closes to Postfix's users."""
-    with TemporaryDirectory(prefix="danepipe-postfix-") as directory:
-        yield Path(directory)
 
 
 def settings(certificate: Certificate, **more: str) -> dict[str, str]:

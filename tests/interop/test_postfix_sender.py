@@ -14,7 +14,7 @@ from tests.needs import program
 BODY = b"Subject: from postfix\r\n\r\n.dot at the start\r\n..\r\n" + b"x" * 900 + b"\r\n" + "ümlaut".encode() + b"\r\n"
 
 
-async def test_postfix_delivers_into_our_listener(tmp_path: Path) -> None:
+async def test_postfix_delivers_into_our_listener(spool: Path) -> None:
     """SUB-11, SUB-18, SUB-23, SUB-28, SUB-29: STARTTLS, PIPELINING, 8BITMIME, DSN and dots, as Postfix speaks them."""
     taken: asyncio.Queue[Submission] = asyncio.Queue()
 
@@ -22,7 +22,7 @@ async def test_postfix_delivers_into_our_listener(tmp_path: Path) -> None:
         await taken.put(submission)
         return MessageId("ID")
 
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    certificate, key = spool / "c.pem", spool / "k.pem"
     command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
     await asyncio.to_thread(
         subprocess.run, [*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
@@ -31,7 +31,7 @@ async def test_postfix_delivers_into_our_listener(tmp_path: Path) -> None:
     await listener.start()
     try:
         settings = {"relayhost": f"[127.0.0.1]:{listener.port}", "smtp_tls_security_level": "encrypt"}
-        async with postfix(tmp_path / "postfix", settings) as sender:
+        async with postfix(spool / "postfix", settings) as sender:
             await asyncio.to_thread(_send, sender.port)
             async with asyncio.timeout(30):
                 submission = await taken.get()

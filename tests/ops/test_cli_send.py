@@ -1,6 +1,7 @@
 """`danepipe send` and `sendmail` on a real Redis: what is printed is kept, and what is not kept is told."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,43 @@ def test_sendmail_speaks_smtp(redis_url: str, kept: Run, ledger: WithLedger, pla
     ((stored, _),) = ledger(kept_mail)
     assert stored.message.id in done.stdout.decode()
     assert stored.message.id != MessageId("")
+
+
+def test_the_name_sendmail(redis_url: str, kept: Run, ledger: WithLedger, place: Path) -> None:
+    """A program of the name `sendmail` is that command, whatever flags it is called with."""
+    program = place / "sendmail"
+    program.write_text(f"#!{sys.executable}\nfrom ops.cli import main\n\nmain()\n")
+    program.chmod(0o755)
+    environ = {**os.environ, "DANEPIPE_REDIS__URL": redis_url, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([program, "-t", "-oi"], input=MAIL, capture_output=True, timeout=30, check=False, env=environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert len(ledger(kept_mail)) == 1
+    assert kept("queue", "list").stdout.count("b@example.org") == 1
+
+
+def test_progress_on_a_terminal(redis_url: str, kept: Run, place: Path) -> None:
+    """Several files show progress on a terminal, and the ids stay alone on standard output."""
+    names = ["1.eml", "2.eml", "3.eml"]
+    for name in names:
+        (place / name).write_bytes(MAIL)
+    ours, theirs = pty.openpty()
+    environ = {
+        **os.environ,
+        "DANEPIPE_REDIS__URL": redis_url,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TERM": "xterm",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.cli", "send", *names],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        timeout=30,
+        check=True,
+        env=environ,
+    )
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "sending" in shown
+    assert len(done.stdout.split()) == 3
+    assert len(kept("queue", "list").stdout.splitlines()) == 6

@@ -11,13 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiosmtplib
 import pytest
+from redis.asyncio import Redis
 
 from pipeline.embedded import socket_path
 from tests.needs import program
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
+MAIL = b"From: a@example.com\nTo: b@example.org\n\nx\n"
 
 Start = Callable[..., Awaitable[Process]]
 
@@ -115,8 +118,7 @@ async def test_mail_outlives_up(start: Start, environ: dict[str, str]) -> None:
     """What `send` printed an id for is there after a stop and a new start (SMTP-50); the tree ends in order."""
     up = await start("up")
     await is_up(up)
-    given = b"From: a@example.com\nTo: b@example.org\n\nx\n"
-    status, identifier, _ = await said(await start("send", "-"), given)
+    status, identifier, _ = await said(await start("send", "-"), MAIL)
     assert status == 0
     accept = await logged(environ, "process.started", role="accept")
     up.send_signal(signal.SIGTERM)
@@ -154,6 +156,38 @@ async def test_the_dead_are_replaced(start: Start, environ: dict[str, str]) -> N
     assert "runs already" in err
     up.send_signal(signal.SIGINT)
     assert (await said(up))[0] == 0
+
+
+async def test_the_private_redis_is_replaced(start: Start, environ: dict[str, str]) -> None:
+    """A Redis that is killed comes back with all that was accepted (SMTP-50), and the tree goes on with it."""
+    up = await start("up")
+    await is_up(up)
+    _, identifier, _ = await said(await start("send", "-"), MAIL)
+    client = Redis.from_url(f"unix://{socket_path(Path(environ['DANEPIPE_STORE__DIR']))}")
+    os.kill((await client.info("server"))["process_id"], signal.SIGKILL)
+    await client.aclose()
+    await logged(environ, "process.died", worker="redis")
+    await until(lambda: len([one for one in events(environ) if one["event"] == "redis.started"]) == 2)
+    status, shown, _ = await said(await start("queue", "show", identifier.strip()))
+    assert status == 0
+    assert "b@example.org" in shown
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+
+
+async def test_the_parts_one_by_one(start: Start, environ: dict[str, str], redis: Any, redis_url: str) -> None:
+    """`accept`, `work` and `clock` on one Redis do what `up` does, and each ends when asked, with status 0."""
+    assert await redis.dbsize() == 0
+    environ["DANEPIPE_REDIS__URL"] = redis_url
+    parts = [await start(*words) for words in (("accept",), ("clock",), ("work", "--processes", "1", "--threads", "2"))]
+    await logged(environ, "listener.started")
+    host, _, port = environ["DANEPIPE_LISTEN__SMTP"].rpartition(":")
+    async with aiosmtplib.SMTP(hostname=host, port=int(port)) as client:
+        _, text = await client.sendmail("a@example.com", ["b@example.org"], b"Subject: x\r\n\r\nhello\r\n")
+    await logged(environ, "stage.verdict", message=text.split()[-1], stage="exclude")
+    for part in parts:
+        part.send_signal(signal.SIGTERM)
+    assert [(await said(part))[0] for part in parts] == [0, 0, 0]
 
 
 async def test_up_after_it_was_killed(start: Start, environ: dict[str, str]) -> None:

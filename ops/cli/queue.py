@@ -14,6 +14,7 @@ import orjson
 
 from ops.cli.run import Fault, configuration, run, spine_of
 from pipeline import log
+from pipeline.config import a_label_pattern
 from pipeline.spine import Spine, utc_now
 from pipeline.store.ledger import Stored
 from stages.contract import NoticeKind, Owed
@@ -43,7 +44,7 @@ def list_(context: click.Context, state: str | None, domain: str | None, limit: 
         async with spine_of(config, "queue") as spine:
             async for stored in _everything(spine):
                 for recipient in _open(stored):
-                    if (state and recipient.state != state) or (domain and recipient.address.domain != domain.lower()):
+                    if (state and recipient.state != state) or (domain and not _is_of(recipient, domain)):
                         continue
                     row = describe(stored, recipient)
                     click.echo(orjson.dumps(row).decode() if as_json else _line(row))
@@ -217,8 +218,15 @@ async def _wanted(
     if domain or everything:
         for stored in [one async for one in _everything(spine)]:  # acting changes the list
             for recipient in _open(stored):
-                if everything or recipient.address.domain == str(domain).lower():
+                if everything or (domain and _is_of(recipient, domain)):
                     yield stored, recipient
+
+
+def _is_of(recipient: Recipient, domain: str) -> bool:
+    try:
+        return recipient.address.domain == a_label_pattern(f"*@{domain}").removeprefix("*@").lower()
+    except ValueError as error:
+        raise Fault(f"--domain {domain!r} is no domain name: {error}") from error
 
 
 async def _stored(spine: Spine, target: str) -> Stored:

@@ -86,6 +86,8 @@ def check_line(config: Config) -> None:
         build(config.pipeline.stages)
     except LineError as error:
         raise Fault(f"{config.file or 'configuration'}: {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise Fault(f"an installed package names a stage that cannot be loaded: {error}") from error
     named = {
         "listen.certificate": config.listen.certificate,
         "listen.key": config.listen.key,

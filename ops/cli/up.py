@@ -197,6 +197,8 @@ async def _end_orphan(directory: Path) -> None:
 async def _announced(config: Config, stop: Stop) -> None:
     """Wait until mail can be sent, then say how."""
     settings = listener_settings(config)
+    if settings.port == 0:
+        return  # the listener logs the port that it was given
     while not stop.asked.is_set():
         try:
             _, writer = await asyncio.open_connection(settings.address, settings.port)

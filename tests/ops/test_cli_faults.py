@@ -120,3 +120,10 @@ def test_a_log_that_cannot_be_opened(cli: Run, place: Path) -> None:
     (place / "dir").mkdir()
     said = sentence(cli, "clock", LOG__FILE="dir", REDIS__URL="redis://127.0.0.1:1/0")
     assert "log.file (DANEPIPE_LOG__FILE): dir" in said
+
+
+def test_unknown_lab_domains(cli: Run) -> None:
+    """A domain that the lab does not have is named with those that it has, before anything starts."""
+    said = sentence(cli, "lab", "demo", "nope")
+    assert "'nope'" in said
+    assert "ee-311" in said

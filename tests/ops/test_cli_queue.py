@@ -49,6 +49,9 @@ def test_list_and_show(kept: Run, ledger: WithLedger) -> None:
     assert rows[0]["next_attempt"] == "2026-11-23T12:30:00+00:00"
     assert len(kept("queue", "list", "--state", "deferred").stdout.splitlines()) == 1
     assert kept("queue", "list", "--domain", "example.net").stdout == ""
+    assert len(kept("queue", "list", "--domain", "EXAMPLE.com").stdout.splitlines()) == 2
+    assert "bü" in kept("queue", "list", "--domain", "bü cher.example").stderr
+    assert "u0@example.com" in kept("sendmail", "-bp").stdout
     shown = kept("queue", "show", "M1").stdout
     assert "smtp.connect" in shown
     assert "no route to mx.example.com" in shown

@@ -1,0 +1,71 @@
+"""OpenSSL's own DANE verification beside ours, on every mail host of the lab that publishes usable records."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ops.lab.world import Lab
+from stages.records import TLSA
+from stages.usable import why_unusable
+from tests.needs import program
+
+ROOT = Path(__file__).parents[2]
+
+
+async def _explain(config: Path, domain: str, limit: asyncio.Semaphore) -> dict[str, Any]:
+    async with limit:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.cli", "--config", str(config), "explain", f"user@{domain}", "--json", "--connect",
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def _usable(text: str) -> bool:
+    usage, selector, mtype, data = text.split()
+    record = TLSA(int(usage), int(selector), int(mtype), bytes.fromhex(data))
+    return why_unusable(record, (3, 2), (2, 1)) is None
+
+
+async def _openssl(command: str, host: dict[str, Any], address: str, port: int) -> bool:
+    base = host["demand"]["base"]
+    arguments = ["s_client", "-starttls", "smtp", "-connect", f"{address}:{port}", "-servername", base, "-brief"]
+    arguments += ["-dane_tlsa_domain", base, "-dane_ee_no_namechecks", "-verify_return_error", "-verify", "9"]
+    for record in filter(_usable, host["facts"]["records"]):
+        arguments += ["-dane_tlsa_rrdata", record]
+    process = await asyncio.create_subprocess_exec(
+        command, *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return process.returncode == 0 and b"Verification: OK" in output
+
+
+async def test_openssl_agrees_with_explain_on_every_host(tmp_path: Path) -> None:
+    """DANE-15, DANE-53, DANE-58 (RFC 7671 5): `openssl s_client -dane_tlsa_domain` verifies what we verify, and no more."""
+    program("unbound")
+    command = program("openssl")
+    limit = asyncio.Semaphore(2)
+    compared, differ = 0, []
+    async with Lab.open(tmp_path / "lab") as lab:
+        config = lab.write_config(tmp_path / "danepipe.toml", "redis://127.0.0.1:1/0")
+        found = await asyncio.gather(*(_explain(config, scenario.domain, limit) for scenario in lab.scenarios))
+        for one in found:
+            for bound in one["destinations"]:
+                hosts = {host["name"]: host for host in (bound["plan"] or {}).get("hosts", ())}
+                for connection in bound["connections"]:
+                    host = hosts[connection["host"]]
+                    if host["demand"]["kind"] != "dane":
+                        continue
+                    ours = connection["outcome"] == "session" and connection["security"].startswith("dane")
+                    compared += 1
+                    if ours is not await _openssl(command, host, connection["address"], connection["port"]):
+                        differ.append((one["address"], connection["host"], connection["outcome"]))
+    assert compared > 20
+    assert not differ

@@ -7,6 +7,7 @@ and says "look here"; running it twice, late, or after somebody else did the wor
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.errors import Retry
-from dramatiq.middleware import CurrentMessage, Middleware
+from dramatiq.middleware import CurrentMessage, Middleware, MiddlewareError
 
 from pipeline import log
 from pipeline.broker import make_broker
@@ -24,6 +25,7 @@ from pipeline.line import build
 from pipeline.nudges import Nudger
 from pipeline.runner import Runner, TransientLookup
 from pipeline.spine import Spine, redis_url
+from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Level, Stage
 
 _named = os.environ.get("DANEPIPE_CONFIG")
@@ -38,6 +40,7 @@ class WorkerProcess(Middleware):
         self._stack: contextlib.AsyncExitStack | None = None
         self._checks: asyncio.Task[None] | None = None
         self._runner: Runner | None = None
+        self.ended = threading.Event()  # whoever ends the worker sets it, so that a start that waits ends too
 
     @property
     def runner(self) -> Runner:
@@ -46,9 +49,24 @@ class WorkerProcess(Middleware):
             raise RuntimeError("actors run only inside a worker: danepipe work, or dramatiq pipeline.actors")
         return self._runner
 
-    def after_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
-        """Open."""
-        self._on_loop(self._open())
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Open, before any thread takes a job; a Redis that is away is waited for.
+
+        Raises `MiddlewareError`, which ends the start, for what waiting does not mend.
+        """
+        told = False
+        while not self.ended.is_set():
+            try:
+                self._on_loop(self._open())
+            except (StoreUnavailable, StoreFull) as error:
+                if not told:
+                    log.emit("redis.unavailable", level="error", text=str(error))
+                told = True
+                self.ended.wait(1.0)
+            except Exception as error:
+                raise MiddlewareError(f"the worker cannot start: {error}") from error
+            else:
+                return
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
         """Close; "after" events run in reverse order, so the event loop still runs."""

@@ -5,7 +5,7 @@ settling the debt) is accepted once.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from delivery.dsn import DsnSettings, compose
@@ -18,8 +18,16 @@ from stages.message import Message, MessageId, Notify, Origin
 class Postmaster:
     """Writes reports and puts them into the queue."""
 
-    def __init__(self, ledger: Ledger, settings: DsnSettings, hostname: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: DsnSettings,
+        hostname: str,
+        now: Callable[[], datetime],
+        nudge: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
         self._ledger = ledger
+        self._nudge = nudge
         self._settings = settings
         self._hostname = hostname
         self._now = now
@@ -43,7 +51,8 @@ class Postmaster:
             smtputf8=report.smtputf8,
         )
         envelope, recipients, content = prepare(submission, self._hostname, identifier, now)
-        await self._ledger.accept(Message(identifier, envelope, recipients), content)
+        if await self._ledger.accept(Message(identifier, envelope, recipients), content):
+            await self._nudge([self._ledger.first])
         return identifier
 
 

@@ -126,7 +126,7 @@ class Spine:
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
         context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
-        postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now)
+        postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now, self.nudge)
         return Runner(
             Tools(
                 line=self.line,

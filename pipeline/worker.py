@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if ended.is_set():
             os._exit(1)  # the second signal: end at once, the leases will be taken back
         ended.set()
+        actors.process.ended.set()
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)

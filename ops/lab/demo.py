@@ -19,18 +19,21 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import aiosmtplib
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from ops.lab.fates import Fate, Fates, delivered_to, reported_in
 from ops.lab.scenario import SENDER, Expected, Scenario
-from ops.lab.scenarios import ALL
+from ops.lab.scenarios import ALL, named
 from ops.lab.unbound import NoUnbound
 from ops.lab.world import Lab, utc_now
 
 START = 60.0  # seconds for danepipe to start
 PATIENCE = 120.0  # seconds for all messages to come to their end
 STOP = 20.0  # seconds for danepipe to end
+_PAGE_WIDTH = 150  # columns of a table that goes to a file or a pipe
+_CODE_WIDTH = 18  # columns that the longest code takes, which must not break
 
 
 class DemoError(Exception):
@@ -56,7 +59,7 @@ async def run(
     scenarios: Sequence[Scenario] = ALL, *, console: Console | None = None, patience: float = PATIENCE
 ) -> int:
     """Give the demonstration; returns the exit status."""
-    out = console or Console()
+    out = console or _console()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="danepipe-demo-") as name:
         try:
@@ -79,7 +82,8 @@ async def run(
 
 def _with_sender(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
     """Add the sender's domain, to which reports go."""
-    return tuple(one for one in ALL if one in scenarios or one.domain == SENDER)
+    there = any(scenario.domain == SENDER for scenario in scenarios)
+    return tuple(scenarios) if there else (*named("sender"), *scenarios)
 
 
 async def _give(lab: Lab, directory: Path, scenarios: Sequence[Scenario], patience: float) -> tuple[list[Row], Fates]:
@@ -183,9 +187,11 @@ def _rows(lab: Lab, fates: Fates, scenarios: Sequence[Scenario]) -> Iterator[Row
 
 def table(rows: Sequence[Row]) -> Table:
     """Lay the outcome out for a terminal."""
-    made = Table(title="danepipe in the lab, profile mailmarshal", title_justify="left", pad_edge=False)
+    made = Table(
+        title="danepipe in the lab, profile mailmarshal", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for heading in ("domain", "what is special", "expected", "got", "where it is now", ""):
-        made.add_column(heading, overflow="fold")
+        made.add_column(heading, overflow="fold", min_width=_CODE_WIDTH if heading in {"expected", "got"} else None)
     for row in rows:
         local, _, domain = row.address.partition("@")
         shown = domain if local == "user" and len(row.scenario.addresses) == 1 else row.address
@@ -201,6 +207,12 @@ def table(rows: Sequence[Row]) -> Table:
             style=style,
         )
     return made
+
+
+def _console() -> Console:
+    """Give the terminal, or a page wide enough for the table where there is none."""
+    out = Console()
+    return out if out.is_terminal else Console(width=_PAGE_WIDTH)
 
 
 def _free_port() -> int:

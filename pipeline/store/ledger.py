@@ -54,17 +54,17 @@ class Changes:
         """Keep a recipient as it stands now."""
         self.recipients[number_of(recipient.id)] = encode(Recipient, recipient)
 
-    def to_place(self, stage: str, group: str, payload: bytes | None) -> None:
+    def to_place(self, stage: str, group: str, payload: bytes) -> None:
         """Hand a group over to a message-level stage, with the item it takes."""
         self.push.append({
             "list": f"place:{stage}", "group": group, "nudge": stage,
-            "payload": payload.decode() if payload else None, "into": f"item:{stage}",
+            "payload": payload.decode(), "into": f"item:{stage}",
         })  # fmt: skip
 
     def to_ready(self, destination: str, group: str) -> None:
         """Put a group into the ready queue of a destination."""
         self.push.append(
-            {"list": f"ready:{destination}", "group": group, "nudge": f"to:{destination}", "destination": destination},
+            {"list": f"ready:{destination}", "group": group, "nudge": f"to:{destination}"},
         )
 
     def owe(self, owed: Owed) -> None:
@@ -141,7 +141,9 @@ class Ledger:
         self.prefix = prefix
         self.first = first
         self._retention = int(retention.total_seconds())
-        self._scripts = {path.stem: redis.register_script(path.read_bytes()) for path in _LUA.glob("*.lua")}
+        texts = {path.stem: path.read_bytes() for path in _LUA.glob("*.lua")}
+        shared = texts.pop("places")
+        self._scripts = {name: redis.register_script(shared + text) for name, text in texts.items()}
 
     async def _run(self, script: str, *args: object) -> Any:
         with store_errors():
@@ -287,21 +289,21 @@ class Ledger:
 
     async def waiting_places(self, stages: Sequence[str]) -> list[str]:
         """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
+        found: list[str] = []
         with store_errors():
-            found: set[str] = set(stages)
-            async for member in self.redis.sscan_iter(f"{self.prefix}destinations", count=500):
-                found.add(f"to:{member.decode()}")
-            names = sorted(found)
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    kind = f"ready:{name[3:]}" if name.startswith("to:") else f"place:{name}"
-                    pipe.llen(f"{self.prefix}{kind}")
-                    pipe.set(f"{self.prefix}nudge:{name}", 1, nx=True, px=5000)
-                rows = await pipe.execute()
-            idle = [name for name, size, fresh in zip(names, rows[::2], rows[1::2], strict=True) if fresh and not size]
-            if idle:
-                await self.redis.delete(*(f"{self.prefix}nudge:{name}" for name in idle))
-        return [name for name, size, fresh in zip(names, rows[::2], rows[1::2], strict=True) if size and fresh]
+            for stage in stages:
+                if await self.redis.llen(f"{self.prefix}place:{stage}") and await self._fresh(stage):
+                    found.append(stage)
+            cursor = 0
+            while True:
+                cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=500)
+                if members:
+                    found += [f"to:{name.decode()}" for name in await self._run("sweep", *members)]
+                if not cursor:
+                    return found
+
+    async def _fresh(self, name: str) -> bool:
+        return bool(await self.redis.set(f"{self.prefix}nudge:{name}", 1, nx=True, px=5000))
 
     # What operators see and do
 

@@ -106,7 +106,7 @@ async def test_a_second_starttls_is_never_sent() -> None:
     ids=["not offered", "454", "HELO only"],
 )
 async def test_required_tls_that_is_not_offered_is_never_clear_text(demand: Demand, script: Script) -> None:
-    """TLS-08, TLS-09, SMTP-23, DANE-104: no STARTTLS where it is required: QUIT, no mail command."""
+    """DANE-25, TLS-08, TLS-09, SMTP-23, DANE-104: no STARTTLS where it is required: QUIT, no mail command."""
     async with mailhost(replace(script, used={})) as host:
         session, attempt = await opened(host, demand)
         assert session is None

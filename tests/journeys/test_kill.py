@@ -40,8 +40,8 @@ class Sink:
         return "250 2.0.0 taken"
 
 
-@asynccontextmanager
-async def _pipe(directory: Path, port: int) -> AsyncIterator[tuple[Config, Path]]:
+def write_config(directory: Path, port: int) -> Path:
+    """Write a configuration that sends everything to a mail host on loopback."""
     path = directory / "danepipe.toml"
     path.write_text(
         f"""
@@ -63,6 +63,12 @@ async def _pipe(directory: Path, port: int) -> AsyncIterator[tuple[Config, Path]
         tls = "may"
         """
     )
+    return path
+
+
+@asynccontextmanager
+async def _pipe(directory: Path, port: int) -> AsyncIterator[tuple[Config, Path]]:
+    path = write_config(directory, port)
     redis = EmbeddedRedis(directory)
     await redis.start()
     try:
@@ -71,7 +77,8 @@ async def _pipe(directory: Path, port: int) -> AsyncIterator[tuple[Config, Path]
         await redis.stop()
 
 
-async def _until(condition: Any, seconds: float) -> None:
+async def until(condition: Any, seconds: float) -> None:
+    """Wait until a condition of the far end holds. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the far end has no event to wait for
             await asyncio.sleep(0.05)
@@ -104,11 +111,11 @@ async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
                 )
             for kill in range(KILLS):
                 wanted = MESSAGES * kill // (KILLS + 1)
-                await _until(lambda wanted=wanted: len(sink.taken) >= wanted, 60)
+                await until(lambda wanted=wanted: len(sink.taken) >= wanted, 60)
                 running = [process for process in workers.processes.values() if process.returncode is None]
                 chance.choice(running).send_signal(signal.SIGKILL)
-            await _until(lambda: len(sink.taken) == MESSAGES, 120)
-            left = await _settled(spine)
+            await until(lambda: len(sink.taken) == MESSAGES, 120)
+            left = await settled(spine)
             stop.set()
             await clock
             await workers.stop()
@@ -120,7 +127,7 @@ async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
     assert twice <= KILLS * THREADS  # at most what a killed process was about to commit
 
 
-async def _settled(spine: Spine) -> int:
+async def settled(spine: Spine) -> int:
     """Wait until no recipient is open, and give how many messages are."""
     async with asyncio.timeout(60):
         while True:

@@ -147,6 +147,18 @@ async def test_some_domains_come_as_expected() -> None:
     assert "9 recipients, 9 as expected, 0 not" in out.getvalue()
 
 
+async def test_a_domain_that_comes_otherwise_fails_the_demonstration() -> None:
+    """The exit status is 1, and the reason stands below the table, when one message comes otherwise than expected."""
+    program("unbound")
+    program("redis-server")
+    (scenario,) = named("ee-311")
+    out = io.StringIO()
+    wrong = replace(scenario, expected=reported("dane.mismatch"))
+    assert await run((wrong,), console=Console(file=out, width=160), patience=3) == 1
+    assert "WRONG" in out.getvalue()
+    assert "1 recipients, 0 as expected, 1 not" in out.getvalue()
+
+
 async def test_the_lab_is_served_until_a_signal(tmp_path: Path) -> None:
     """`serve` prints a configuration and ends on SIGINT with status 0 (what `danepipe lab up` runs)."""
     program("unbound")

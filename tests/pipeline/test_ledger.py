@@ -223,6 +223,42 @@ async def test_sweep_finds_what_stands_still(ledger: Ledger) -> None:
     assert await ledger.waiting_places(["route", "exclude"]) == []
 
 
+@pytest.mark.parametrize("by", ["reap", "give back", "move"])
+async def test_mail_that_comes_back_is_found_by_the_sweep(ledger: Ledger, by: str) -> None:
+    """A ready queue is visited again however mail came into it, also after it had been emptied and forgotten."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.to_ready(KEY, "M1/0,1")
+    await ledger.commit("t", "M1/0,1", changes)
+    if by == "move":
+        await ledger.redis.srem("dp:destinations", KEY)
+        assert await ledger.move(message().recipients[0], "held", NOW) == "moved"
+    else:
+        await ledger.claim(f"ready:{KEY}", "dead", 1, NOW)
+        assert await ledger.open_slot(KEY, "other", 1, NOW, NOW + timedelta(minutes=1))
+        assert await ledger.close_slot(KEY, "other") == 0  # the queue is empty: forgotten
+        if by == "reap":
+            assert await ledger.reap(NOW + timedelta(seconds=1)) == [("dead", f"ready:{KEY}", 1)]
+        else:
+            assert await ledger.give_back("dead") == (f"ready:{KEY}",)
+    await ledger.nudged(f"to:{KEY}")
+    assert await ledger.waiting_places([]) == [f"to:{KEY}"]
+
+
+async def test_sweep_forgets_idle_destinations(ledger: Ledger) -> None:
+    """A destination without mail costs nothing for ever: the sweep drops it, and mail brings it back."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.to_ready(KEY, "M1/0,1")
+    await ledger.commit("t", "M1/0,1", changes)
+    await ledger.claim(f"ready:{KEY}", "u", 1, NOW)
+    await ledger.commit("u", "M1/0,1", Changes(settled=2))
+    assert await ledger.waiting_places([]) == []
+    assert await ledger.redis.scard("dp:destinations") == 0
+
+
 async def test_pages_walk_all_messages(ledger: Ledger) -> None:
     """Listing goes page by page and shows every open message once."""
     for n in range(25):

@@ -158,7 +158,7 @@ async def test_smuggled_ends_of_data_never_make_two_messages(ending: bytes) -> N
     ],
 )
 async def test_each_command_has_its_reply(commands: tuple[bytes, ...], wanted: str) -> None:
-    """SUB-03, SUB-05, SUB-13, SUB-15, SUB-22, SUB-24, SUB-27: order, syntax, parameters and limits, each by its code."""
+    """DSN-08, SUB-03, SUB-05, SUB-13, SUB-15, SUB-22, SUB-24, SUB-27: order, syntax, parameters and limits, each by its code."""
     async with _listening(Far(), _settings()) as listener:
         client = await _client(listener)
         assert (await client.script(*commands))[-1].startswith(wanted)

@@ -22,14 +22,13 @@ local function stand(g, where)
 end
 local out = {1, 0}
 local change = #c.added - c.settled
-for _, push in ipairs(c.push) do
-  redis.call('RPUSH', p .. push.list, push.group)
-  if push.payload then redis.call('HSET', p .. push.into, push.group, push.payload) end
-  if push.owed then change = change + 1 else stand(push.group, push.list) end
-  if push.nudge and redis.call('SET', p .. 'nudge:' .. push.nudge, 1, 'NX', 'PX', 5000) then
-    out[#out + 1] = push.nudge
+for _, entry in ipairs(c.push) do
+  push('RPUSH', entry.list, entry.group)
+  if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
+  if entry.owed then change = change + 1 else stand(entry.group, entry.list) end
+  if entry.nudge and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', 5000) then
+    out[#out + 1] = entry.nudge
   end
-  if push.destination then redis.call('SADD', p .. 'destinations', push.destination) end
 end
 for _, later in ipairs(c.schedule) do
   redis.call('ZADD', p .. 'schedule', later.at, later.group)

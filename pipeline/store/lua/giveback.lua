@@ -14,7 +14,7 @@ end
 for i = #groups, 1, -1 do
   local list = redis.call('HGET', claim, groups[i])
   if list and redis.call('HDEL', claim, groups[i]) == 1 then
-    redis.call('LPUSH', p .. list, groups[i])
+    push('LPUSH', list, groups[i])
     lists[list] = true
   end
 end

@@ -36,7 +36,7 @@ if #rest > 0 then
       redis.call('HDEL', p .. into, group)
       where = 'place:' .. ARGV[7]
     end
-    redis.call('RPUSH', p .. where, left)
+    push('RPUSH', where, left)
   end
   for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
 end

@@ -8,7 +8,7 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. 'claims', '-inf', ARGV[2
   local all = redis.call('HGETALL', claim)
   for i = 1, #all, 2 do
     if all[i] ~= '' then
-      redis.call('LPUSH', p .. all[i + 1], all[i])
+      push('LPUSH', all[i + 1], all[i])
       counts[all[i + 1]] = (counts[all[i + 1]] or 0) + 1
     end
   end

@@ -1,0 +1,192 @@
+"""The exchange with a resolver over the wire, against a server that answers as a test says."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rrset
+import pytest
+
+from delivery.nameserver import NoResponse, Server, exchange, system_servers
+from delivery.responses import Lifetimes, rcode_failure, read
+from stages.answer import Absent, Failed, Failure, Found, Question, Security
+from stages.records import TLSA
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+QUESTION = Question("_25._tcp.mx.example", "TLSA")
+Answering = Callable[[dns.message.Message], bytes | None]
+
+
+def reply(
+    query: dns.message.Message, *records: str, flags: int = 0, rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+) -> dns.message.Message:
+    """Make a reply with records in zone-file form."""
+    made = dns.message.make_response(query, recursion_available=True)
+    made.flags |= flags
+    made.set_rcode(rcode)
+    for text in records:
+        name, ttl, rdtype, data = text.split(" ", 3)
+        section = made.authority if rdtype == "SOA" else made.answer
+        section.append(dns.rrset.from_text(name, int(ttl), "IN", rdtype, data))
+    return made
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, answering: Answering) -> None:
+        self.answering = answering
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        answer = self.answering(dns.message.from_wire(data))
+        if answer is not None:
+            self.transport.sendto(answer, addr)
+
+
+@asynccontextmanager
+async def serving(udp: Answering, tcp: Answering | None = None) -> AsyncIterator[Server]:
+    """Serve DNS on loopback over UDP, and over TCP on the same port if told so."""
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack("!H", await reader.readexactly(2))
+        answer = (tcp or udp)(dns.message.from_wire(await reader.readexactly(size)))
+        if answer is not None:
+            writer.write(struct.pack("!H", len(answer)) + answer)
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(udp), local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    server = await asyncio.start_server(stream, "127.0.0.1", port) if tcp else None
+    try:
+        yield Server("127.0.0.1", port)
+    finally:
+        transport.close()
+        if server is not None:
+            server.close()
+
+
+LARGE = [f"_25._tcp.mx.example. 60 TLSA 3 1 2 {number:0128x}" for number in range(40)]
+
+
+async def test_a_truncated_answer_is_fetched_over_tcp() -> None:
+    """DANE-51 (RFC 7671 10.1.1, RFC 7766): TC=1 leads to TCP; where TCP is refused there is no answer, never an empty one."""
+
+    def cut(query: dns.message.Message) -> bytes:
+        return reply(query, flags=dns.flags.TC).to_wire()
+
+    async with serving(cut, lambda query: reply(query, *LARGE).to_wire(max_size=65535)) as server:
+        response = await exchange(server, QUESTION, patience=2)
+    assert sum(len(rrset) for rrset in response.answer) == len(LARGE)
+    async with serving(cut) as server:
+        with pytest.raises(NoResponse) as caught:
+            await exchange(server, QUESTION, patience=2)
+    assert caught.value.failure in {Failure.NETWORK, Failure.TRUNCATED}
+
+
+async def test_the_question_asks_for_dnssec() -> None:
+    """DANE-01 (RFC 4035 3.2.1, 4.6): DO and AD are set, EDNS says 1232 octets, CD only where it is asked for."""
+    seen: list[dns.message.Message] = []
+
+    def note(query: dns.message.Message) -> bytes:
+        seen.append(query)
+        return reply(query).to_wire()
+
+    async with serving(note) as server:
+        await exchange(server, QUESTION, patience=2)
+        await exchange(server, QUESTION, patience=2, checking_disabled=True)
+    assert all(query.ednsflags & dns.flags.DO and query.payload == 1232 for query in seen)
+    assert [bool(query.flags & dns.flags.CD) for query in seen] == [False, True]
+    assert all(query.flags & dns.flags.AD for query in seen)
+
+
+async def test_octets_that_are_no_message_are_malformed() -> None:
+    """DANE-10 (RFC 7672 2.1.2): garbage is a failed lookup."""
+    async with serving(lambda _query: b"\x00\x01garbage") as server:
+        with pytest.raises(NoResponse) as caught:
+            await exchange(server, QUESTION, patience=0.3)
+    assert caught.value.failure in {Failure.MALFORMED, Failure.TIMEOUT}
+
+
+def _read(
+    *records: str, secure: bool = True, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, question: Question = QUESTION
+) -> Any:
+    query = dns.message.make_query(question.name, question.rdtype)
+    response = dns.message.from_wire(reply(query, *records, rcode=rcode).to_wire())
+    return read(question, response, secure=secure, now=NOW, lifetimes=Lifetimes(), source="r")
+
+
+def test_security_is_that_of_the_whole_answer() -> None:
+    """DANE-03, DANE-12 (RFC 7672 2.1.1, 2.1.3): without AD an answer of a validating resolver is insecure, whatever the cause."""
+    record = "_25._tcp.mx.example. 60 TLSA 3 1 1 " + "00" * 32
+    assert _read(record).security is Security.SECURE
+    assert _read(record, secure=False).security is Security.INSECURE
+    assert _read(record).records == (TLSA(3, 1, 1, bytes(32)),)
+
+
+def test_aliases_are_followed_to_their_end() -> None:
+    """DANE-11, DANE-46 (RFC 7672 2.1.3): the records at the end count, the chain is told, a circle is a failure."""
+    found = _read(
+        "_25._tcp.mx.example. 60 CNAME tlsa.example.", "tlsa.example. 30 TLSA 3 1 1 " + "00" * 32
+    )  # fmt: skip
+    assert isinstance(found, Found)
+    assert (found.canonical, found.aliases) == ("tlsa.example", ("tlsa.example",))
+    assert found.expires == NOW + timedelta(seconds=30)
+    circle = _read("_25._tcp.mx.example. 60 CNAME a.example.", "a.example. 60 CNAME _25._tcp.mx.example.")
+    assert isinstance(circle, Failed)
+    assert circle.failure is Failure.CHAIN
+    long = [f"n{number}.example. 60 CNAME n{number + 1}.example." for number in range(20)]
+    assert isinstance(_read(*long, question=Question("n0.example", "A")), Failed)
+
+
+def test_denials_live_as_long_as_their_soa_says() -> None:
+    """DANE-04, DANE-108 (RFC 2308 5): NODATA and NXDOMAIN are answers; without SOA they are not kept."""
+    soa = "example. 300 SOA ns.example. root.example. 1 2 3 4 60"
+    nodata = _read(soa)
+    assert isinstance(nodata, Absent)
+    assert (nodata.nxdomain, nodata.expires) == (False, NOW + timedelta(seconds=60))
+    gone = _read(rcode=dns.rcode.NXDOMAIN)
+    assert isinstance(gone, Absent)
+    assert (gone.nxdomain, gone.expires) == (True, NOW)
+
+
+def test_records_live_no_longer_than_their_signature() -> None:
+    """DANE-108 (RFC 4035 5.3.3): TTL 3600, signature ends in 30 s: asked again after 30 s."""
+    end = (NOW + timedelta(seconds=30)).strftime("%Y%m%d%H%M%S")
+    signature = f"_25._tcp.mx.example. 3600 RRSIG TLSA 13 4 3600 {end} 20260101000000 1 example. AAAA"
+    found = _read("_25._tcp.mx.example. 3600 TLSA 3 1 1 " + "00" * 32, signature)
+    assert found.expires == NOW + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("rcode", "failure"),
+    [
+        (dns.rcode.NOERROR, None),
+        (dns.rcode.NXDOMAIN, None),
+        (dns.rcode.SERVFAIL, Failure.SERVFAIL),
+        (dns.rcode.REFUSED, Failure.REFUSED),
+        (dns.rcode.NOTIMP, Failure.NOTIMP),
+        (dns.rcode.FORMERR, Failure.FORMERR),
+        (dns.rcode.YXDOMAIN, Failure.MALFORMED),
+    ],
+)
+def test_each_rcode_has_its_class(rcode: dns.rcode.Rcode, failure: Failure | None) -> None:
+    """DANE-10 (RFC 7672 2.1.2): all but NOERROR and NXDOMAIN are failed lookups."""
+    response = reply(dns.message.make_query("x.example", "A"), rcode=rcode)
+    assert rcode_failure(response) is failure
+
+
+def test_the_system_s_resolvers_are_read(tmp_path: Any) -> None:
+    """Names, comments and nonsense in resolv.conf are passed over."""
+    file = tmp_path / "resolv.conf"
+    file.write_text("# x\nsearch example\nnameserver 127.0.0.53\nnameserver nonsense\nnameserver fe80::1%eth0\n")
+    assert system_servers(file) == (Server("127.0.0.53"), Server("fe80::1"))

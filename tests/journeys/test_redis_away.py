@@ -1,0 +1,89 @@
+"""Redis is away when a worker starts, and goes away in the middle: work waits and goes on, and nothing is lost."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from pipeline.accept.address import parse_address
+from pipeline.accept.door import RecipientRequest, StoreUnavailable, Submission
+from pipeline.clock import Clock
+from pipeline.config import load
+from pipeline.embedded import EmbeddedRedis
+from pipeline.spine import Spine, utc_now
+from stages.message import Origin
+from tests.journeys.test_kill import Sink, settled, until, write_config
+from tests.needs import free_port, program
+
+ROOT = Path(__file__).parents[2]
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def test_work_waits_for_redis_and_goes_on(tmp_path: Path) -> None:
+    """SMTP-50, SUB-30: a worker that starts before Redis waits for it; one that loses Redis takes up its work again."""
+    program("redis-server")
+    sink, port = Sink(), free_port()
+    controller = Controller(sink, hostname="127.0.0.1", port=port)
+    controller.start()
+    path = write_config(tmp_path, port)
+    config = load(path, {})
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline.worker", "--threads", "4",
+        env={**os.environ, "DANEPIPE_CONFIG": str(path), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    redis = EmbeddedRedis(tmp_path)
+    try:
+        log = tmp_path / "log.jsonl"
+        await until(lambda: any(event["event"] == "redis.unavailable" for event in _events(log)), 30)
+        await redis.start()
+        async with Spine.open(config) as spine:
+            stop = asyncio.Event()
+            clock = asyncio.create_task(Clock(spine, utc_now).run(stop))
+            await spine.submit(_mail("before"))
+            await until(lambda: "before" in sink.taken, 30)
+            os.kill(redis.pid, signal.SIGKILL)
+            await until(lambda: _is_gone(redis), 10)
+            try:
+                await spine.submit(_mail("refused"))
+            except StoreUnavailable:
+                refused = True
+            else:
+                refused = False
+            assert refused
+            await redis.start()
+            await spine.submit(_mail("after"))
+            await until(lambda: "after" in sink.taken, 60)
+            assert await settled(spine) == 0
+            stop.set()
+            await clock
+    finally:
+        worker.terminate()
+        await worker.wait()
+        await redis.stop()
+        controller.stop()
+    assert dict(sink.taken) == {"before": 1, "after": 1}
+
+
+def _is_gone(redis: EmbeddedRedis) -> bool:
+    try:
+        os.kill(redis.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _mail(subject: str) -> Submission:
+    return Submission(
+        sender=parse_address("sender@sender.example"),
+        recipients=(RecipientRequest(parse_address("user@far.example")),),
+        origin=Origin("send"),
+        content=f"Subject: {subject}\r\n\r\nbody\r\n".encode(),
+    )

@@ -289,11 +289,12 @@ class Ledger:
 
     async def waiting_places(self, stages: Sequence[str]) -> list[str]:
         """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
-        found: list[str] = []
         with store_errors():
-            for stage in stages:
-                if await self.redis.llen(f"{self.prefix}place:{stage}") and await self._fresh(stage):
-                    found.append(stage)
+            found = [
+                stage
+                for stage in stages
+                if await self.redis.llen(f"{self.prefix}place:{stage}") and await self._fresh(stage)
+            ]
             cursor = 0
             while True:
                 cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=500)

@@ -1,8 +1,9 @@
 """The one door to DNS: a question in, an answer out, with how far it may be believed.
 
 Security comes from the AD bit of a validating resolver, believed only on loopback or where the operator says so, and
-only while the resolver passes its self-test. While none passes, every answer is `Failed(SUSPENDED)`: mail waits,
-nothing is downgraded, nothing bounces. A question for which security does not matter (`needs_security=False`: DANE is
+only while the resolver passes its self-test: one begun after a bogus answer came, or shortly before any other. When
+one no longer passes, what was kept of answers is thrown away. While none passes, every answer is `Failed(SUSPENDED)`:
+mail waits, nothing is downgraded, nothing bounces. A question for which security does not matter (`needs_security=False`: DANE is
 off or does not apply) is answered all the same, as insecure. SERVFAIL is asked again with CD=1 and read with its
 extended errors, to tell bogus from broken (RFC 4035 section 3.2.2, RFC 8914). `ask` never raises for what DNS does.
 """
@@ -37,10 +38,16 @@ class SharedCache(Protocol):
     async def put(self, answer: Answer) -> None:
         """Keep an answer."""
 
+    async def clear(self) -> None:
+        """Throw all answers away."""
+
 
 @dataclass(frozen=True, slots=True)
 class DnsSettings:
-    """Resolvers (none: the system's), networks whose AD bit is believed, patience for one try, tries, canaries."""
+    """Resolvers (none: the system's), networks whose AD bit is believed, patience for one try, tries, canaries.
+
+    `vouch` is how old the self-test may be on which a new answer rests.
+    """
 
     servers: tuple[Server, ...] = ()
     validation: Literal["auto", "trusted"] = "auto"
@@ -48,6 +55,7 @@ class DnsSettings:
     timeout: timedelta = timedelta(seconds=5)
     attempts: int = 3
     canaries: tuple[Canary, ...] = (Canary(Question(".", "SOA"), Expected.SECURE),)
+    vouch: timedelta = timedelta(seconds=10)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
@@ -71,6 +79,7 @@ class Resolver:
         self._asking: dict[tuple[Question, bool], asyncio.Task[Answer]] = {}
         self._examined: dict[Server, Examination] = {}
         self._checking = asyncio.Lock()
+        self._checked: datetime | None = None  # when the latest self-test began
         self._suspended = ""
 
     # Trust
@@ -88,9 +97,13 @@ class Resolver:
     async def _check(self) -> tuple[Examination, ...]:
         settings = self._settings
         patience = settings.timeout.total_seconds()
+        began = self._now()
         found = await asyncio.gather(
             *(examine(server, settings.canaries, settings.trust, patience) for server in self._servers)
         )
+        self._checked = began
+        if any(not one.passed and one.server in self._examined and self._examined[one.server].passed for one in found):
+            await self._forget()  # nobody knows since when it has been wrong
         for one in found:
             before = self._examined.get(one.server)
             self._examined[one.server] = one
@@ -110,6 +123,26 @@ class Resolver:
         elif before_all and not self._suspended:
             self._tell("resolver.restored", {"text": "answers count again"})
         return tuple(found)
+
+    async def _forget(self) -> None:
+        self._cache.clear()
+        if self._shared is None:
+            return
+        try:
+            await self._shared.clear()
+        except Exception as error:  # noqa: BLE001 - whatever the cache does, DNS still answers
+            self._tell("resolver.cache", {"text": f"the shared cache cannot be cleared: {error!r}"})
+
+    async def _is_vouched_for(self, server: Server, answer: Answer) -> bool:
+        """Tell whether a resolver passes a self-test begun after a bogus answer, or shortly before any other answer."""
+        if isinstance(answer, Failed) and answer.failure is not Failure.BOGUS:
+            return True  # it only makes mail wait
+        oldest = self._now() - (timedelta(0) if isinstance(answer, Failed) else self._settings.vouch)
+        if self._checked is None or self._checked < oldest:
+            async with self._checking:
+                if self._checked is None or self._checked < oldest:
+                    await self._check()
+        return self._examined[server].passed
 
     async def run_checks(self, interval: timedelta) -> None:
         """Examine at once and then at intervals (every few seconds while suspended), until cancelled."""
@@ -179,19 +212,23 @@ class Resolver:
         return tuple(server for server in self._servers if server in self._examined and self._examined[server].passed)
 
     async def _from_servers(self, question: Question, *, secured: bool) -> Answer:
-        servers = self._order(secured=secured)
         lifetimes = self._settings.lifetimes
         failed = Failed(question, Failure.NETWORK, "no resolver is left to ask", self._now() + lifetimes.failed)
         for attempt in range(self._settings.attempts):
+            servers = self._order(secured=secured)
             if not servers:
                 break
             server = servers[attempt % len(servers)]
             answer = await self._from_server(server, question, secured=secured)
+            if secured and not await self._is_vouched_for(server, answer):
+                continue
             if not isinstance(answer, Failed) or answer.failure in {Failure.BOGUS, Failure.CHAIN}:
                 return answer
             failed = answer
             if answer.failure is Failure.SERVFAIL and len(servers) == 1:
                 break  # the resolver has tried for us
+        if secured and self._suspended:
+            return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
         return failed
 
     async def _from_server(self, server: Server, question: Question, *, secured: bool) -> Answer:

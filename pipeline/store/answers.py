@@ -39,3 +39,10 @@ class SharedAnswers:
         value = answer.kind.encode() + b" " + encode(type(answer), answer)
         with store_errors():
             await self._redis.set(f"{self._prefix}{answer.question}", value, px=left)
+
+    async def clear(self) -> None:
+        """Throw all answers away: the resolver they came from turned out to be wrong."""
+        with store_errors():
+            keys = [key async for key in self._redis.scan_iter(f"{self._prefix}*", count=1000)]
+            for start in range(0, len(keys), 1000):
+                await self._redis.unlink(*keys[start : start + 1000])

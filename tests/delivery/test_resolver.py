@@ -157,6 +157,9 @@ class _Memory:
             raise ConnectionError("away")
         self.kept[answer.question] = answer
 
+    async def clear(self) -> None:
+        self.kept.clear()
+
 
 async def test_answers_are_kept_for_their_lifetime_and_failures_are_not_shared(lab: Lab) -> None:
     """Answers only are shared, never failures; an expired one is asked again; a broken cache costs nothing."""

@@ -3,9 +3,10 @@
 Security comes from the AD bit of a validating resolver, believed only on loopback or where the operator says so, and
 only while the resolver passes its self-test: one begun after a bogus answer came, or shortly before any other. When
 one no longer passes, what was kept of answers is thrown away. While none passes, every answer is `Failed(SUSPENDED)`:
-mail waits, nothing is downgraded, nothing bounces. A question for which security does not matter (`needs_security=False`: DANE is
-off or does not apply) is answered all the same, as insecure. SERVFAIL is asked again with CD=1 and read with its
-extended errors, to tell bogus from broken (RFC 4035 section 3.2.2, RFC 8914). `ask` never raises for what DNS does.
+mail waits, nothing is downgraded, nothing bounces. A question for which security does not matter (DANE is off or does
+not apply: `needs_security=False`) is answered all the same, as insecure. SERVFAIL is asked again with CD=1 and read
+with its extended errors, to tell bogus from broken (RFC 4035 section 3.2.2, RFC 8914). `ask` never raises for what
+DNS does.
 """
 
 import asyncio

@@ -18,6 +18,7 @@ import click
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from delivery.resolver import Resolver
 from ops.cli.parts import listener_settings, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
 from ops.supervise import Keeper, Stop
@@ -25,7 +26,7 @@ from pipeline import log
 from pipeline.accept.smtp import ListenerError, tls_context
 from pipeline.config import Config
 from pipeline.embedded import EmbeddedRedis, find_redis, socket_path
-from pipeline.spine import Spine
+from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers
 
 GRACE = 10.0  # seconds for the listener and the clock to end
@@ -102,7 +103,9 @@ async def _up(config: Config) -> None:
             log.emit("process.started")
             try:
                 await _announced(config, stop)
+                telling = asyncio.create_task(_tell_of_dns(config))
                 await stop.asked.wait()
+                telling.cancel()
             finally:
                 fast = await parts.stop(stop)
         log.emit("process.stopped")
@@ -220,3 +223,16 @@ async def _announced(config: Config, stop: Stop) -> None:
         "  stop:            Ctrl-C",
         err=True,
     )
+
+
+async def _tell_of_dns(config: Config) -> None:
+    """Say whether answers from DNS count. The workers find out for themselves, and log it."""
+    resolver = Resolver(config.dns_settings(), now=utc_now)
+    passed = [str(one.server) for one in await resolver.check() if one.passed]
+    text = f"DNS: {', '.join(passed)} validates, and is believed"
+    if not passed:
+        text = (
+            f"DNS: mail that DANE concerns waits, since {resolver.suspended}.\n"
+            '  A validating resolver on this machine mends that: install Unbound and set dns.servers = ["127.0.0.1"]'
+        )
+    click.echo(text, err=True)

@@ -137,6 +137,19 @@ async def test_mail_outlives_up(start: Start, environ: dict[str, str]) -> None:
     assert (await said(up))[0] == 0
 
 
+async def test_up_says_whether_dns_counts(start: Start) -> None:
+    """DANE-05: with no resolver that validates, the person at the terminal hears that mail waits, why, and what mends it."""
+    up = await start("up")
+    await is_up(up)
+    assert up.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        said_first, said_next = await up.stderr.readline(), await up.stderr.readline()
+    assert said_first.startswith(b"DNS: mail that DANE concerns waits, since the resolver 127.0.0.1@1 fails its self-test")
+    assert b"install Unbound" in said_next
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+
+
 async def test_the_dead_are_replaced(start: Start, environ: dict[str, str]) -> None:
     """A child that is killed is logged and started again, and a second `up` in the directory is refused meanwhile."""
     up = await start("up")

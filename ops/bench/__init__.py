@@ -1,1 +1,1 @@
-"""Benchmarks: what danepipe does in a second, on this machine, beside something else that does the same."""
+"""Benchmarks of danepipe on one machine, on loopback only: `make bench`, or `python -m ops.bench latency memory`."""

@@ -9,16 +9,18 @@ printed, and the processor time of the server per message, which other work on t
 import argparse
 import asyncio
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import Any
 
 import click
 
+from ops.bench.figures import Figure, NotHere, median
+from ops.bench.load import Load, send
 from pipeline.accept.address import parse_address
 from pipeline.accept.door import RecipientRequest, Submission, prepare
 from pipeline.accept.smtp import Listener, ListenerSettings
@@ -27,20 +29,6 @@ from stages.message import MessageId, Origin
 HOST = "bench.example"
 READ_LIMIT = 64
 Serve = Callable[[Connection], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How much one round sends."""
-
-    messages: int
-    connections: int
-    size: int
-
-    def content(self) -> bytes:
-        """Make the message, as it goes over the wire after DATA."""
-        line = b"The quick brown fox jumps over the lazy dog, and then once more.\r\n"
-        return b"Subject: bench\r\n\r\n" + line * (self.size // len(line)) + b".\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,41 +93,6 @@ async def _until_told(pipe: Connection, port: int) -> None:
         pipe.send(time.process_time())
 
 
-async def _reply(reader: asyncio.StreamReader, wanted: bytes) -> None:
-    while True:
-        line = await reader.readline()
-        if not line.startswith(wanted):
-            raise RuntimeError(f"the server said {line!r}, expected {wanted!r}")
-        if line[3:4] != b"-":
-            return
-
-
-async def _converse(port: int, count: int, content: bytes, *, pipelined: bool) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await _reply(reader, b"220")
-    writer.write(b"EHLO client.example\r\n")
-    await _reply(reader, b"250")
-    commands = (b"MAIL FROM:<a@example.org>\r\n", b"RCPT TO:<b@example.com>\r\n", b"DATA\r\n")
-    replies = (b"250", b"250", b"354")
-    for _ in range(count):
-        if pipelined:
-            writer.write(b"".join(commands))
-        for command, wanted in zip(commands, replies, strict=True):
-            if not pipelined:
-                writer.write(command)
-            await _reply(reader, wanted)
-        writer.write(content)
-        await _reply(reader, b"250")
-    writer.write(b"QUIT\r\n")
-    await _reply(reader, b"221")
-    writer.close()
-
-
-async def _send(port: int, load: Load, *, pipelined: bool) -> None:
-    share, content = load.messages // load.connections, load.content()
-    await asyncio.gather(*(_converse(port, share, content, pipelined=pipelined) for _ in range(load.connections)))
-
-
 def measure(serve: Serve, load: Load, *, pipelined: bool = False) -> Round:
     """Start a server, warm it up, send the load, stop it."""
     context = multiprocessing.get_context("spawn")
@@ -150,11 +103,11 @@ def measure(serve: Serve, load: Load, *, pipelined: bool = False) -> Round:
         if not here.poll(READ_LIMIT):
             raise RuntimeError("the server did not start")
         port = here.recv()
-        asyncio.run(_send(port, Load(load.connections * 5, load.connections, load.size), pipelined=pipelined))
+        asyncio.run(send(port, replace(load, messages=load.connections * 5), pipelined=pipelined))
         here.send("before")
         before = here.recv()
         start = time.perf_counter()
-        asyncio.run(_send(port, load, pipelined=pipelined))
+        asyncio.run(send(port, load, pipelined=pipelined))
         seconds = time.perf_counter() - start
         here.send("after")
         return Round(seconds, here.recv() - before)
@@ -172,15 +125,26 @@ def compare(load: Load, rounds: int) -> list[tuple[str, float, float]]:
     for _ in range(rounds):
         for name, serve, pipelined in ways:
             taken[name].append(measure(serve, load, pipelined=pipelined))
-    sent = load.messages // load.connections * load.connections
+    sent = load.sent
     return [
         (
             name,
-            sent / statistics.median(one.seconds for one in results),
-            1000 * statistics.median(one.processor for one in results) / sent,
+            sent / median([one.seconds for one in results]),
+            1000 * median([one.processor for one in results]) / sent,
         )
         for name, results in taken.items()
     ]
+
+
+def run() -> list[Figure]:
+    """Compare on a small load. Raises `NotHere` without aiosmtpd."""
+    if find_spec("aiosmtpd") is None:
+        raise NotHere("the comparison needs aiosmtpd, which `make test` installs")
+    figures = []
+    for name, rate, cost in compare(Load(2000, 20, 10_000), 3):
+        figures.append(Figure(f"{name}, rate", rate, "messages/s"))
+        figures.append(Figure(f"{name}, processor of the server", cost, "ms/message"))
+    return figures
 
 
 def main() -> None:

@@ -104,8 +104,11 @@ async def _give(lab: Lab, directory: Path, scenarios: Sequence[Scenario], patien
 
 
 @contextlib.asynccontextmanager
-async def danepipe_up(config: Path, port: int) -> AsyncIterator[None]:
-    """Run `danepipe up` with a configuration file until the block ends. Raises `DemoError` if it does not start."""
+async def danepipe_up(config: Path, port: int) -> AsyncIterator[int]:
+    """Run `danepipe up` with a configuration file until the block ends, and give its process id.
+
+    Raises `DemoError` if it does not start.
+    """
     errors = config.with_suffix(".err")
     with errors.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -113,7 +116,7 @@ async def danepipe_up(config: Path, port: int) -> AsyncIterator[None]:
         )
     try:
         await _listening(process, port, errors)
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)

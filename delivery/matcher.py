@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from delivery import path
+from delivery.certificate import load_certificate
 from delivery.der import DerError, public_key_info
 from delivery.names import covers, presented_names
 from stages.records import TLSA, MatchingType, Selector, Usage
@@ -119,7 +120,7 @@ def _why_unusable(record: TLSA, options: MatchOptions) -> str | None:
         return fault
     if record.selector == Selector.SPKI:
         return None if _load_key(record.data) is not None else "the data are no public key that we can read"
-    if _load(record.data) is not None:
+    if _is_certificate(record.data):
         return None
     try:  # an end entity's full certificate is compared by its octets, even where a strict parser refuses it
         public_key_info(record.data)
@@ -128,9 +129,18 @@ def _why_unusable(record: TLSA, options: MatchOptions) -> str | None:
     return None if record.usage == Usage.DANE_EE else "the data are no certificate that we can read"
 
 
+def _is_certificate(data: bytes) -> bool:
+    """Tell whether the data are a certificate at all, be it one that can be of no use for a path."""
+    try:
+        x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion):
+        return False
+    return True
+
+
 def _load(data: bytes) -> x509.Certificate | None:
     try:
-        return x509.load_der_x509_certificate(data)
+        return load_certificate(data)
     except ValueError:
         return None
 

@@ -18,8 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, assert_never
 
-from cryptography import x509
-
+from delivery.certificate import load_certificate
 from delivery.der import DerError, public_key_info
 from delivery.matcher import Match, MatchOptions, Mismatch, Unusable, match
 from delivery.names import covers, presented_names
@@ -164,7 +163,7 @@ def _covered(chain: Sequence[bytes], names: tuple[str, ...]) -> str | None:
     if not chain:
         return None
     try:
-        return covers(presented_names(x509.load_der_x509_certificate(chain[0])), names)
+        return covers(presented_names(load_certificate(chain[0])), names)
     except ValueError:
         return None
 
@@ -176,7 +175,7 @@ def certificate_facts(chain: Sequence[bytes]) -> dict[str, Fact]:
     facts: dict[str, Fact] = {"chain_length": len(chain), "cert_sha256": hashlib.sha256(chain[0]).hexdigest()}
     try:
         facts["spki_sha256"] = hashlib.sha256(public_key_info(chain[0])).hexdigest()
-        leaf = x509.load_der_x509_certificate(chain[0])
+        leaf = load_certificate(chain[0])
         facts["not_before"] = leaf.not_valid_before_utc.isoformat()
         facts["not_after"] = leaf.not_valid_after_utc.isoformat()
         facts["subject"] = leaf.subject.rfc4514_string()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,7 +21,11 @@ from hypothesis import strategies as st
 
 from delivery.matcher import Match, MatchOptions, Mismatch, Unusable, match
 from delivery.names import covers
+from delivery.tls import judge_chain
+from stages.plan import DaneDemand, Demand, MayDemand
+from stages.policy import DanePolicy
 from stages.records import TLSA
+from tests.delivery import certificates
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -297,6 +301,47 @@ def test_no_octets_make_it_raise_or_match(
     """DANE-69: whatever a server sends or a zone publishes, the answer is a value, and garbage never matches a digest."""
     outcome = match(chain, [TLSA(usage, selector, mtype, data)], NAMES, NOW)
     assert isinstance(outcome, (Mismatch, Unusable)) or (usage, selector, mtype) == (3, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore")  # the library warns of what it can still read
+@settings(max_examples=300, deadline=None)
+@given(which=st.integers(0, 1), place=st.integers(0, 2000), value=st.integers(0, 255), usage=st.sampled_from([2, 3]))
+def test_no_damage_to_a_certificate_makes_it_raise_or_match(which: int, place: int, value: int, usage: int) -> None:
+    """TLS-14: one octet changed anywhere in leaf or anchor is a mismatch, and never an exception in the middle of mail."""
+    leaf, anchor = certificates.leaf("mx1.example.com"), certificates.authority()
+    chain = [leaf.der, anchor.der]
+    damaged = bytearray(chain[which])
+    place %= len(damaged)
+    if damaged[place] == value:
+        value ^= 0xFF
+    damaged[place] = value
+    sent = [bytes(damaged) if number == which else one for number, one in enumerate(chain)]
+    records = [leaf.tlsa(3, 0, 1)] if usage == 3 else [TLSA(2, 0, 0, bytes(damaged)), anchor.tlsa(2, 0, 1)]
+    demand = DaneDemand("mx1.example.com", tuple(records), ("mx1.example.com",))
+    now = datetime.now(UTC)
+    outcome = match(sent, records, ("mx1.example.com",), now)
+    judged = judge_chain(demand, sent, now, DanePolicy(), ("TLSv1.3", ""))
+    matched = isinstance(outcome, Match)
+    assert judged.handshake.level == ("dane" if matched else "encrypted")
+    assert not matched or which == 1  # an end entity is matched by its own octets; a changed anchor names itself
+
+
+@pytest.mark.parametrize(
+    "demand", [DaneDemand("a.example", (), ()), MayDemand("no TLSA", "a.example")], ids=["dane", "may"]
+)
+def test_a_repeated_extension_is_told_of(demand: Demand) -> None:
+    """TLS-14 (RFC 5280 4.2): a certificate that the library refuses to read is a fact in the log and no fault of ours."""
+    leaf = certificates.leaf("mx1.example.com").der
+    repeated = leaf.replace(bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d13"))  # a second basicConstraints
+    assert repeated != leaf
+    record = TLSA(3, 0, 1, hashlib.sha256(repeated).digest())
+    if isinstance(demand, DaneDemand):
+        demand = replace(demand, records=(record,))
+    judged = judge_chain(demand, [repeated], datetime.now(UTC), DanePolicy(), ("TLSv1.3", ""))
+    assert judged.trouble is None
+    assert "Duplicate" in str(judged.handshake.facts["unreadable"])
+    anchored = TLSA(2, 0, 0, certificates.authority().der)
+    assert isinstance(match([repeated], [anchored], ("mx1.example.com",), datetime.now(UTC)), Mismatch)
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")

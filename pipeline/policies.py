@@ -4,6 +4,8 @@ The longest matching `[[destination]]` wins; a pattern is a domain, or `*.domain
 only what differs: what it leaves out comes from `[dane]` and `[limits]`.
 """
 
+import ipaddress
+
 from pipeline.settings import Dane, DestinationRule, LimitsSection, Smtp
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import DanePolicy, Limits, Mode, Policy, dane_policy
@@ -43,7 +45,7 @@ class Policies:
             limits=Limits(limits.connections, limits.messages_per_connection, limits.recipients_per_transaction),
             allow_private=self._smtp.allow_private or destination.kind is not RouteKind.MX,
             own_names=self._names,
-            own_addresses=frozenset(self._smtp.own_addresses),
+            own_addresses=frozenset(str(ipaddress.ip_address(text)) for text in self._smtp.own_addresses),
             floor=floor,
             prefer=self._smtp.prefer,
             max_addresses=self._smtp.max_addresses,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from stages import refusal
+from stages import loop, refusal
 from stages.answer import Absent, Answer, Failed, Failure, Found, Proof, Question, Security
 from stages.contract import Consignment, Facts, Level, Planned, Stage
 from stages.dane import Unasked, candidates, describe, discover, reference_names, wants_alias
@@ -124,6 +124,8 @@ def _mx(destination: Destination, policy: Policy, answers: Mapping[Question, Ans
         case Absent(nxdomain=True):
             text = f"the domain {name} does not exist ({describe(answer)})"
             return _Mx(state=describe(answer), failed=Skipped(name, 0, Trouble.NXDOMAIN, text, permanent=True))
+        case Absent() if name in policy.own_names:  # the implicit MX counts as one (RFC 5321 section 5.1)
+            return _Mx(state=describe(answer), failed=loop.ourselves(name, 0, f"{name} is this server, and has no MX"))
         case Absent():
             expanded = answer.canonical
             return _Mx(((0, name),), answer.security is Security.SECURE, expanded=expanded, state=describe(answer))
@@ -148,8 +150,7 @@ def _ordered(records: list[MX], answer: Found, policy: Policy, chance: float, *,
             text = f"the MX record names {host!r}, which is no host name"
             skipped.append(Skipped(host, preference, Trouble.NO_ADDRESS, text, permanent=True))
         elif host in policy.own_names:
-            text = f"{host} is this server: hosts of preference {preference} and worse are left out (RFC 5321 5.1)"
-            skipped.append(Skipped(host, preference, Trouble.SELF, text, permanent=True))
+            skipped.append(loop.ourselves(host, preference, f"{host} is this server"))
             hosts = [(better, other) for better, other in hosts if better < preference]
             break
         elif len(hosts) < MAX_HOSTS and host not in {other for _, other in hosts}:
@@ -244,6 +245,11 @@ def make_plan(survey: Survey, policy: Policy, now: datetime) -> Plan:
         for preference, host in mx.hosts:
             made = _host(making, host, preference)
             (hosts if isinstance(made, Host) else skipped).append(made)  # type: ignore[arg-type]
+        own = loop.by_address(mx.hosts, survey.answers, policy.own_addresses) if mx.by_mx else None
+        if own is not None:
+            hosts = [host for host in hosts if host.preference < own.preference]
+            skipped = [one for one in skipped if one.preference < own.preference or one.trouble is Trouble.SUSPENDED]
+            skipped.append(own)
     suspended = [one for one in skipped if one.trouble is Trouble.SUSPENDED]
     if suspended:  # our own fault: nothing that DNS said counts, so nothing is tried and nothing is refused
         hosts, skipped = [], suspended
@@ -328,7 +334,7 @@ def _without_address(
     policy: Policy,
     facts: Mapping[str, Fact],
 ) -> Skipped:
-    present = [ip.address for a in pair if isinstance(a, Found) for ip in a.records if isinstance(ip, IP)]
+    present = loop.addresses(pair)
     if present:
         text = f"{host}: " + "; ".join(filter(None, (_forbidden(address, policy) for address in present)))
         return Skipped(host, preference, Trouble.FORBIDDEN_ADDRESS, text, permanent=True, facts=facts)

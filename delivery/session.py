@@ -106,6 +106,9 @@ class Session:
         if reply.command != ".":  # refused in the middle: the rest would be read as commands
             self.ended = Ended(Trouble.PROTOCOL, "the server refused the content before its end", reply)
             self._wire.abort()
+        elif self._wire.surplus:  # the reply stands, but what follows it answers nothing that was asked
+            self.ended = Ended(Trouble.PROTOCOL, "more came after the reply to the content", reply)
+            self._wire.abort()
         elif reply.code == 421:
             self.ended = Ended(Trouble.CLOSING, "the server is closing", reply)
             self._wire.hang_up()

@@ -132,13 +132,18 @@ class Wire(SMTPProtocol):
     # What a session calls
 
     @property
+    def surplus(self) -> bool:
+        """Tell whether more than one reply was heard: the two sides no longer agree on where they are."""
+        return bool(self._buffer)
+
+    @property
     def tls_failure(self) -> str | None:
         """Say how TLS failed, if that is why the connection was lost."""
         return _tls_text(self.failure) if isinstance(self.failure, ssl.SSLError) else None
 
     async def greeting(self, seconds: float) -> Reply:
         """Wait for the greeting. Raises `WireError`."""
-        return await self._reply("greeting", self.read_response(seconds))
+        return read_reply(await self._alone("greeting", self.read_response(seconds)), "greeting")
 
     async def ask(self, line: str, command: str, seconds: float) -> Reply:
         """Send a command line, wait for its reply. Raises `WireError`, and ValueError for a control character."""
@@ -146,10 +151,14 @@ class Wire(SMTPProtocol):
 
     async def ask_raw(self, line: str, command: str, seconds: float) -> SMTPResponse:
         """Ask, and give the reply with its lines apart. Raises as `ask` does."""
-        return await self._await(command, self.execute_command(line.encode(), timeout=seconds))
+        return await self._alone(command, self.execute_command(line.encode(), timeout=seconds))
 
-    async def _reply(self, command: str, asked: Awaitable[SMTPResponse]) -> Reply:
-        return read_reply(await self._await(command, asked), command)
+    async def _alone(self, command: str, asked: Awaitable[SMTPResponse]) -> SMTPResponse:
+        response = await self._await(command, asked)
+        if self.surplus:  # the next reply to be read would be that of another command
+            what = "clear text" if command == "STARTTLS" else "more"
+            raise WireError(Trouble.PROTOCOL, f"{what} came after the reply to {command}")
+        return response
 
     async def _await(self, command: str, asked: Awaitable[SMTPResponse]) -> SMTPResponse:
         try:
@@ -217,7 +226,7 @@ class Wire(SMTPProtocol):
                 sent = start + _BLOCK >= len(octets)
                 await asyncio.sleep(0)  # lets an early reply in
             async with asyncio.timeout(timeouts.dot):
-                reply = await self._reply("the content", reader)
+                reply = read_reply(await self._await("the content", reader), "the content")
         except TimeoutError as error:
             where = "no reply to the final dot in time" if sent else "the server took no more of the content in time"
             raise WireError(Trouble.TIMEOUT, where, sent=sent) from error

@@ -49,6 +49,7 @@ class Seen:
     contents: list[bytes] = field(default_factory=list)
     sni: str | None = None
     tls: bool = False
+    unasked: bytes = b""  # what came while the host kept silent
 
     def commands(self, verb: str) -> list[str]:
         """Give the command lines that begin with a verb."""
@@ -198,7 +199,7 @@ class _Conversation:
             return False
         if text == SILENCE:
             with contextlib.suppress(OSError):
-                await self._reader.read()
+                self._seen.unasked += await self._reader.read()
             return False
         self._writer.write(text.replace("\n", "\r\n").encode("latin-1") + b"\r\n")
         await self._writer.drain()

@@ -145,6 +145,7 @@ async def test_the_next_address_and_the_next_host() -> None:
         Script(greeting="421 x"),
         Script(replies={"MAIL": "421 x"}),
         Script(replies={"DATA": DROP}),
+        Script(replies={"DATA": SILENCE}),
     ],
 )
 async def test_what_sends_a_message_on_to_the_next_host(script: Script) -> None:
@@ -155,9 +156,12 @@ async def test_what_sends_a_message_on_to_the_next_host(script: Script) -> None:
     assert [name for name, _ in troubles(attempt)] == ["mx1", "mx2"]
 
 
-async def test_a_refusal_is_final_and_not_tried_elsewhere() -> None:
-    """SMTP-16, SMTP-56: 5yz to RCPT or DATA is that recipient's answer; no other host is asked."""
-    async with hosts(Script(replies={"RCPT": "550 no"}), Script()) as running:
+@pytest.mark.parametrize(
+    "script", [Script(replies={"RCPT": "550 no"}), Script(replies={"DATA": "554 no"}), Script(dot="554 no")]
+)
+async def test_a_refusal_is_final_and_not_tried_elsewhere(script: Script) -> None:
+    """SMTP-16, SMTP-56: 5yz to RCPT, DATA or the content is that recipient's answer; no other host is asked."""
+    async with hosts(script, Script()) as running:
         (attempt,) = await carry(plan(running, CLEAR), numbered(1))
     assert not delivered(attempt)
     assert not running[1].seen
@@ -287,8 +291,16 @@ async def test_a_server_that_closes_after_each_message_is_called_again() -> None
     assert [len(host.seen) for host in running] == [3, 0]
 
 
+async def test_more_than_one_reply_to_the_content_ends_the_connection() -> None:
+    """SMTP-25: the message was taken, and the next one goes over a new connection, where replies fit again."""
+    async with hosts(Script(dot="250 queued\n250 and again"), Script()) as running:
+        attempts = await carry(plan(running, CLEAR), numbered(2))
+    assert all(map(delivered, attempts))
+    assert [len(host.seen) for host in running] == [2, 0]
+
+
 async def test_without_a_host_every_message_gets_its_attempt() -> None:
-    """SMTP-17: dead hosts are tried once for a queue and not for each message; nobody is left without an attempt."""
+    """SMTP-17 (RFC 5321 4.5.4.1): dead hosts are tried once for a queue and not for each message; nobody is left without an attempt."""
     async with hosts(None, Script(greeting="554 no")) as running:
         attempts = await carry(plan(running, CLEAR), numbered(4))
     assert [attempt.transaction for attempt in attempts] == [None] * 4

@@ -227,6 +227,20 @@ async def test_what_can_go_wrong_before_mail(script: Script, trouble: Trouble, c
     assert not host.seen[0].commands("MAIL")
 
 
+async def test_nothing_is_said_before_the_greeting() -> None:
+    """SMTP-21 (RFC 5321 3.1): a server that does not greet hears nothing until the patience with it is over."""
+    async with mailhost(Script(greeting=SILENCE)) as host:
+        await opened(host)
+    assert (host.seen[0].lines, host.seen[0].unasked) == ([], b"")
+
+
+async def test_goodbye_does_not_wait_for_ever() -> None:
+    """SMTP-35: QUIT waits for 221, and no longer than its own timer."""
+    transaction, _, host = await sent(Script(starttls=False, replies={"QUIT": SILENCE}))
+    assert transaction.data is not None
+    assert host.seen[0].lines[-1] == "QUIT"
+
+
 async def test_nobody_at_home() -> None:
     """SMTP-13: a refused connection is CONNECT, with the address and port in the text."""
     async with mailhost(Script()) as host:
@@ -236,11 +250,49 @@ async def test_nobody_at_home() -> None:
     assert f"{host.address} port {host.port}" in attempt.text
 
 
-async def test_an_endless_greeting_is_cut_off() -> None:
-    """SMTP-27: a reply of more than 64 KiB ends the session instead of filling memory."""
-    async with mailhost(Script(greeting="220-" + "x" * 200_000)) as host:
+@pytest.mark.parametrize("greeting", ["220-" + "x" * 200_000, "\n".join(["220-" + "x" * 70] * 3000)])
+async def test_an_endless_greeting_is_cut_off(greeting: str) -> None:
+    """SMTP-27: a reply of more than 64 KiB, in one line or in many, ends the session instead of filling memory."""
+    async with mailhost(Script(greeting=greeting)) as host:
         _, attempt = await opened(host)
     assert attempt.trouble is Trouble.PROTOCOL
+
+
+async def test_a_long_line_is_still_a_reply() -> None:
+    """SMTP-27: a line of 4096 octets, eight times what RFC 5321 asks for, is read."""
+    transaction, _, _ = await sent(Script(starttls=False, replies={"RCPT": "550 " + "x" * 4092}))
+    (reply,) = transaction.recipients.values()
+    assert (reply.code, len(reply.text)) == (550, 4092)
+
+
+@pytest.mark.parametrize(("said", "code"), [("250-fine\n550 no", 550), ("550-no\n250 fine", 250)])
+async def test_codes_that_differ_within_a_reply(said: str, code: int) -> None:
+    """SMTP-25 (RFC 5321 4.2.1): the last line decides, and the reply to the next command is that command's own."""
+    script = Script(starttls=False, replies={"MAIL": said, "RCPT": "450 later"})
+    transaction, session, _ = await sent(script)
+    assert transaction.mail is not None
+    assert transaction.mail.code == code
+    assert [reply.code for reply in transaction.recipients.values()] == ([450] if code == 250 else [])
+    assert session.finished == 1
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA", "RSET"])
+async def test_a_reply_too_many_is_never_taken_for_the_next(command: str) -> None:
+    """SMTP-25, SMTP-30: a second reply to one command ends the session: no recipient gets the answer of another."""
+    code = "354" if command == "DATA" else "250"
+    script = Script(starttls=False, replies={command: f"{code} fine\n250 extra"})
+    if command == "RSET":
+        script.replies["RCPT"] = ["550 no", "250 ok"]
+    async with mailhost(script) as host:
+        session, _ = await opened(host)
+        assert session is not None
+        transaction = await session.transact(message("a@example.com"), BODY)
+        if command == "RSET":
+            transaction = await session.transact(message("a@example.com"), BODY)
+    assert session.ended is not None
+    assert (session.ended.trouble, session.ended.sent) == (Trouble.PROTOCOL, False)
+    assert transaction.data is None
+    assert "more came after the reply" in transaction.lost
 
 
 async def test_the_source_address_is_used_for_its_family() -> None:
@@ -478,6 +530,14 @@ async def test_nothing_is_added_that_the_sender_did_not_ask_for() -> None:
     _, _, host = await sent(Script(), message("user@example.com", of=envelope(smtputf8=True)))
     assert host.seen[0].commands("MAIL") == [f"MAIL FROM:<sender@here.example> SIZE={len(BODY)}"]
     assert host.seen[0].commands("RCPT") == ["RCPT TO:<user@example.com>"]
+
+
+async def test_never_goes_with_its_sender() -> None:
+    """DSN-13, DSN-11 (RFC 3461 5.2.2): NOTIFY=NEVER is passed on, and nobody is sent apart with the null sender."""
+    mail = message(recipient("a@example.com", 1, notify=frozenset({Notify.NEVER})), recipient("b@example.com", 2))
+    _, _, host = await sent(Script(starttls=False), mail)
+    assert host.seen[0].commands("MAIL") == [f"MAIL FROM:<sender@here.example> SIZE={len(BODY)}"]
+    assert host.seen[0].commands("RCPT") == ["RCPT TO:<a@example.com> NOTIFY=NEVER", "RCPT TO:<b@example.com>"]
 
 
 async def test_no_dsn_parameter_without_dsn() -> None:

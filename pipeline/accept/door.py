@@ -25,7 +25,7 @@ from stages.message import (
 
 __all__ = ["RecipientRequest", "StoreFull", "StoreUnavailable", "Submission", "SubmissionError", "prepare"]
 
-MAX_RECEIVED = 50  # more Received fields than this are a loop (RFC 5321 section 6.3)
+MAX_RECEIVED = 50  # a message that comes with more Received fields than this loops (RFC 5321 section 6.3)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -77,7 +77,7 @@ def prepare(
     content = _received(submission, hostname, identifier, now, only) + submission.content
     header = content[: _header_end(content)]
     hops = len(_RECEIVED.findall(header))
-    if hops > MAX_RECEIVED:
+    if hops - 1 > MAX_RECEIVED:
         raise SubmissionError(f"the message has passed {hops - 1} hops: it loops (RFC 5321 section 6.3)", 554, "5.4.6")
     facts = Content(len(content), not content.isascii(), not header.isascii(), hops)
     envelope = Envelope(

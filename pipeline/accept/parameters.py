@@ -14,7 +14,7 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-~\u0080-\U0010ffff]|\+[0-9A-F]{2}|\\x\{[0-9A-F]{2,6}\})*")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_ROUTE = re.compile(r"@[^:]*:")
+_ROUTE = re.compile(r"@(?:[^:\[]|\[[^\]]*\])*:")  # only in front: an IPv6 literal has colons too
 
 
 class Refused(Exception):  # noqa: N818 - it is a reply
@@ -93,7 +93,9 @@ def _split(word: str, argument: str) -> tuple[str, str]:
             rest = argument[place + 1 :]
             if rest and not rest.startswith(" "):
                 raise Refused(501, "5.5.4", f"unexpected text after <{argument[found.end() : place]}>")
-            return _ROUTE.sub("", argument[found.end() : place], count=1), rest
+            path = argument[found.end() : place]
+            route = _ROUTE.match(path)
+            return path[route.end() :] if route else path, rest
     raise Refused(501, "5.5.4", f"the path does not end with '>': expected {word}:<address>")
 
 

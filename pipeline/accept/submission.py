@@ -1,8 +1,9 @@
 """Messages from files, standard input and the sendmail command.
 
 `read_message` turns octets into a `Submission`: line ends become CRLF, the rest stays as it was given, except that a
-`Bcc` field is taken out where the recipients were read from the header. Raises `SubmissionError` whose text names
-what is wrong and where: no octets, no recipient, an address, a line that SMTP cannot carry.
+`Bcc` field is taken out where the recipients were read from the header, and `Return-Path` for sendmail. Raises
+`SubmissionError` whose text names what is wrong and where: no octets, no recipient, an address, a line that SMTP
+cannot carry.
 """
 
 import email.policy
@@ -21,6 +22,7 @@ from stages.message import Address, Notify, Origin, Ret
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BCC = re.compile(rb"^bcc[ \t]*:.*\r\n(?:[ \t].*\r\n)*", re.IGNORECASE | re.MULTILINE)
+_RETURN_PATH = re.compile(rb"^return-path[ \t]*:.*\r\n(?:[ \t].*\r\n)*", re.IGNORECASE | re.MULTILINE)
 _MBOX = re.compile(rb"\A(?:>?From [^\r\n]*(?:\r\n|\r|\n))+")
 
 
@@ -77,12 +79,14 @@ def read_message(
     # A message that begins with an empty line has no header: nothing in its body is a field.
     head, end, body = (b"", b"", content) if content.startswith(b"\r\n") else content.partition(b"\r\n\r\n")
     given = [_address(text, "recipient") for text in recipients]
+    unwanted: list[re.Pattern[bytes]] = []
     if header == "also" or (header == "fallback" and not given):
         given += _header_recipients(head)
-        if end:
-            content = _BCC.sub(b"", head + b"\r\n") + b"\r\n" + body
-        elif head:
-            content = _BCC.sub(b"", head)
+        unwanted = [_BCC]
+    if source == "sendmail":  # where mail originates, it has no Return-Path yet (RFC 5321 section 4.4)
+        unwanted.append(_RETURN_PATH)
+    if head and unwanted:
+        content = _without(unwanted, head + b"\r\n" if end else head) + (b"\r\n" + body if end else b"")
     if not given:
         raise SubmissionError("the message has no recipient: give one, or a To, Cc or Bcc field", 554, "5.5.1")
     path = _header_sender(head) if sender is None else _sender(sender)
@@ -90,6 +94,12 @@ def read_message(
     utf8 = _is_utf8(head) or not all(address.text.isascii() for address in everybody)
     requests = tuple(RecipientRequest(address, asked.notify) for address in given)
     return Submission(path, requests, Origin(source), content, utf8, asked.ret, asked.envid)
+
+
+def _without(fields: list[re.Pattern[bytes]], header: bytes) -> bytes:
+    for field in fields:
+        header = field.sub(b"", header)
+    return header
 
 
 def _is_utf8(head: bytes) -> bool:

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import idna
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from stages.policy import (
     BogusProof,
@@ -179,6 +188,16 @@ class Listen(Section):
     key: Path | None = Field(None, description="private key (PEM) of the certificate")
     timeout: Duration = Field(timedelta(minutes=5), description="longest silence of a client")
     max_connections: Positive = Field(1000, description="most connections at a time")
+
+    @field_validator("allow")
+    @classmethod
+    def _closed(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            if network.endswith("/0"):
+                raise ValueError(
+                    f"{network!r} would let the whole Internet send mail: name the networks that may relay"
+                )
+        return networks
 
     @model_validator(mode="after")
     def _pair(self) -> "Listen":

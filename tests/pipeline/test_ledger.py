@@ -95,7 +95,7 @@ async def test_commit_moves_to_ready_queue_and_schedule(ledger: Ledger) -> None:
 
 
 async def test_lost_lease_writes_nothing(ledger: Ledger) -> None:
-    """A worker whose lease was reaped cannot settle: the fence is the claim itself."""
+    """DSN-21: a worker whose lease was reaped cannot settle, so nobody is settled twice: the fence is the claim itself."""
     await ledger.accept(message(), b"x")
     await ledger.claim("place:route", "slow", 1, NOW)
     assert await ledger.reap(NOW + timedelta(seconds=1)) == [("slow", "place:route", 1)]
@@ -205,7 +205,7 @@ async def test_operator_cannot_move_what_is_in_a_workers_hands(ledger: Ledger) -
 
 
 async def test_slots_hold_over_all_workers(ledger: Ledger) -> None:
-    """No more connections than the limit, over all workers; an expired slot frees itself (RFC 5321 4.5.4.1)."""
+    """SMTP-38 (RFC 5321 4.5.4.1): no more connections than the limit, over all workers; an expired slot frees itself."""
     later = NOW + timedelta(minutes=1)
     assert await ledger.open_slot(KEY, "a", 2, NOW, later)
     assert await ledger.open_slot(KEY, "b", 2, NOW, later)

@@ -65,7 +65,7 @@ def test_notify_decides(notify: frozenset[Notify] | None, told: set[NoticeKind])
 
 
 def test_a_copy_is_nobodys_business() -> None:
-    """DSN-22: a copy that a rule made fails in the log only; the sender never asked for it."""
+    """A copy that a rule made fails in the log only; the sender never asked for it."""
     copy = recipient(reason=GONE, copy_rule="archive", notify=frozenset({N.FAILURE, N.SUCCESS, N.DELAY}))
     for kind in NoticeKind:
         assert notice(rule(kind, copy)) is None
@@ -126,7 +126,7 @@ def test_success_is_told_only_where_the_next_server_will_not(
 
 
 def test_what_never_happens_here_is_never_reported() -> None:
-    """DSN-15, DSN-16, DSN-18: mail is neither finally delivered nor expanded here, so those actions do not exist."""
+    """DSN-15, DSN-16, DSN-17, DSN-18: mail is neither finally delivered nor expanded here, so those actions do not exist."""
     assert {str(kind) for kind in NoticeKind} == {"failed", "delayed", "relayed"}
 
 

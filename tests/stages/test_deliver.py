@@ -127,6 +127,14 @@ def test_too_many_recipients_is_no_refusal(reply: Reply, others: bool, kind: typ
     assert isinstance(verdicts[-1], kind)
 
 
+def test_a_forwarding_server_changes_nothing() -> None:
+    """SMTP-39 (RFC 5321 3.4): 251 is a 2yz as any other: the recipient is done under the address that it had."""
+    mail = message("a@example.com")
+    (verdict,) = rule(mail, replied(mail, Reply(251, "will go to <b@other.example>", "", "RCPT")), GOOD)
+    assert isinstance(verdict, Done)
+    assert verdict.recipients == mail.recipient_ids
+
+
 @pytest.mark.parametrize("transaction_mail", [None, Reply(250, "ok", "", "MAIL")])
 @pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.TIMEOUT, Trouble.CLOSING, Trouble.PROTOCOL])
 def test_a_lost_connection_waits(trouble: Trouble, transaction_mail: Reply | None) -> None:

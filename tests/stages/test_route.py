@@ -183,7 +183,7 @@ ARCHIVE = Rule("archive", COPY, ("*@example.com",), host="archive.example", port
 
 
 def test_a_copy_leaves_the_first_way_alone() -> None:
-    """DSN-22: `copy` adds a leg of its own and the rules behind it still decide."""
+    """`copy` adds a leg of its own and the rules behind it still decide."""
     made = routed(message("user@example.com", "x@other.example"), ARCHIVE, Rule("all", HOST, host="relay.example"))
     assert [route.name for route in made.routes.values()] == ["relay.example", "relay.example"]
     (leg,) = made.copies
@@ -192,7 +192,7 @@ def test_a_copy_leaves_the_first_way_alone() -> None:
 
 
 def test_every_copy_rule_before_the_decision_adds_a_leg() -> None:
-    """DSN-22: two copy rules make two legs; one behind the deciding rule makes none."""
+    """Two copy rules make two legs; one behind the deciding rule makes none."""
     second = Rule("second", COPY, host="second.example")
     made = routed(
         message("user@example.com"), ARCHIVE, second, Rule("all", MX), Rule("late", COPY, host="late.example")
@@ -201,7 +201,7 @@ def test_every_copy_rule_before_the_decision_adds_a_leg() -> None:
 
 
 def test_no_copy_of_what_is_refused() -> None:
-    """DSN-22: a refused recipient is not copied either."""
+    """A refused recipient is not copied either."""
     verdicts = rule(message("user@example.com"), ARCHIVE, Rule("no", REFUSE))
     assert [type(verdict) for verdict in verdicts] == [Refuse]
 
@@ -213,7 +213,7 @@ def test_copies_are_made_once(changes: dict[str, Any]) -> None:
 
 
 def test_a_copy_goes_by_its_own_rule() -> None:
-    """DSN-22: a copy is never copied or routed by other rules, also when it is tried again."""
+    """A copy is never copied or routed by other rules, also when it is tried again."""
     leg = recipient("user@example.com", copy_rule="archive", attempts=3)
     made = routed(message(leg), Rule("all", HOST, host="relay.example"), ARCHIVE)
     assert made.routes[leg.id].name == "archive.example"
@@ -222,7 +222,7 @@ def test_a_copy_goes_by_its_own_rule() -> None:
 
 @pytest.mark.parametrize("rules", [(), (Rule("archive", MX),)], ids=["rule gone", "no copy rule any more"])
 def test_a_copy_without_its_rule_is_dropped(rules: tuple[Rule, ...]) -> None:
-    """DSN-22: nobody wants the copy any more: it ends without a report, and never goes the main way a second time."""
+    """Nobody wants the copy any more: it ends without a report, and never goes the main way a second time."""
     (verdict,) = rule(message(recipient("user@example.com", copy_rule="archive")), *rules)
     assert isinstance(verdict, Done)
     assert verdict.reason.code == "route.copy_rule_gone"
@@ -262,7 +262,7 @@ def test_a_rule_that_cannot_work_is_refused(settings: dict[str, Any], hint: str)
 
 
 def test_two_rules_of_one_name_are_refused() -> None:
-    """DSN-22: a copy finds its rule by name."""
+    """A copy finds its rule by name."""
     with pytest.raises(ValueError, match="two routing rules are named 'r'"):
         RouteTable((Rule("r", MX), Rule("r", REFUSE)))
 

@@ -1,10 +1,11 @@
 """Who fetches what: a gatherer for each type of fact that stages want.
 
 Gatherers come from the entry-point group `danepipe.facts`, ours like anybody's: each entry is a function that takes a
-`Context` and returns a `Gatherer`. A gatherer that fails raises; that is a fault of ours and no verdict.
+`Context` and returns a `Gatherer`. A gatherer that fails raises; that is a fault of ours and no verdict. What keeps
+gatherers from being made, or leaves a stage without a fact it wants, is a `LineError` with a sentence.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
@@ -13,8 +14,10 @@ from typing import Any
 from delivery.resolver import Resolver
 from delivery.survey import survey
 from pipeline.config import Config
+from pipeline.line import LineError
 from pipeline.store.exclusions import ExclusionStore
-from stages.contract import Consignment, Planned
+from stages.attempt import Attempt
+from stages.contract import Consignment, Planned, Stage
 from stages.destination import Destination
 from stages.exclude import Exclusions
 from stages.policy import Policy
@@ -103,14 +106,28 @@ def destination_of(item: object) -> Destination:
     raise TypeError(f"{type(item).__name__} has no destination")
 
 
-def gatherers(context: Context) -> Mapping[type, Gatherer]:
-    """Make every registered gatherer. Raises TypeError for an entry that gives something else or what another gives."""
+def gatherers(context: Context, stages: Iterable[Stage] = ()) -> Mapping[type, Gatherer]:
+    """Make every registered gatherer, and see that the stages get what they want.
+
+    Raises `LineError` for an entry that cannot be loaded or made, gives something else or what another gives, and for a
+    stage that wants what nobody gives.
+    """
     made: dict[type, Gatherer] = {}
     for entry in entry_points(group=FACTS):
-        gatherer = entry.load()(context)
+        try:
+            gatherer = entry.load()(context)
+        except Exception as error:  # whatever an installed package does
+            raise LineError(f"gatherer {entry.name!r} cannot be made from {entry.value}: {error!r}") from error
         if not isinstance(gatherer, Gatherer):
-            raise TypeError(f"entry point {entry.name!r} in group {FACTS} gave {gatherer!r}, expected a Gatherer")
+            raise LineError(f"entry point {entry.name!r} in group {FACTS} gave {gatherer!r}, expected a Gatherer")
         if gatherer.gives in made:
-            raise TypeError(f"two entries of group {FACTS} give {gatherer.gives.__name__}")
+            raise LineError(f"two entries of group {FACTS} give {gatherer.gives.__name__}: remove one of them")
         made[gatherer.gives] = gatherer
+    for stage in stages:
+        for wanted in stage.wants:
+            if wanted not in made and wanted is not Attempt:  # what happened on the wire is no fact to be fetched
+                raise LineError(
+                    f"stage {stage.name!r} wants {wanted.__name__}, which no entry of group {FACTS} gives: "
+                    "install the package that gathers it"
+                )
     return made

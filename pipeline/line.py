@@ -1,11 +1,12 @@
 """The order of the stages: an explicit list that a reader can check, and that is checked before anything runs.
 
-Stages come from the entry-point group `danepipe.stages`, ours like anybody's. `build` raises `LineError` with a
-sentence for an unknown name, a stage named twice, types that do not chain, or a missing end.
+Stages come from the entry-point group `danepipe.stages`, ours like anybody's; only those that the list names are
+loaded. `build` raises `LineError` with a sentence for an unknown name, a stage named or provided twice, one that cannot
+be loaded, types that do not chain, or a missing end.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -44,28 +45,36 @@ class Line:
         return row[place] if place < len(row) else None
 
 
-def registered() -> dict[str, Stage]:
-    """Load every registered stage by its entry-point name. Raises `LineError` for one that is not a Stage."""
+def registered(names: Collection[str] | None = None) -> dict[str, Stage]:
+    """Load the registered stages of these names (None: all). Raises `LineError` for what is no stage of its name."""
     found: dict[str, Stage] = {}
     for entry in entry_points(group=STAGES):
-        stage = entry.load()
+        if names is not None and entry.name not in names:
+            continue
+        try:
+            stage = entry.load()
+        except Exception as error:  # whatever an installed package does when it is imported
+            raise LineError(f"stage {entry.name!r} cannot be loaded from {entry.value}: {error!r}") from error
         if not isinstance(stage, Stage):
             raise LineError(
                 f"entry point {entry.name!r} in group {STAGES} is {stage!r}, expected a stages.contract.Stage"
             )
         if stage.name != entry.name:
             raise LineError(f"entry point {entry.name!r} in group {STAGES} holds a stage named {stage.name!r}")
+        if found.get(entry.name, stage) is not stage:
+            raise LineError(f"two installed packages provide a stage {entry.name!r}: remove one of them")
         found[entry.name] = stage
     return found
 
 
 def build(names: Sequence[str], known: Mapping[str, Stage] | None = None) -> Line:
     """Check the configured order and make the line. Raises `LineError`."""
-    known = registered() if known is None else known
+    known = registered(names) if known is None else known
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; known stages: {', '.join(sorted(known))}"
+            offered = sorted({*known, *entry_points(group=STAGES).names})
+            near = difflib.get_close_matches(name, offered, 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; known stages: {', '.join(offered)}"
             raise LineError(f"pipeline.stages names {name!r}, which no installed package provides{hint}")
         if list(names).count(name) > 1:
             raise LineError(f"pipeline.stages names {name!r} more than once")

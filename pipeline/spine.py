@@ -60,6 +60,14 @@ def redis_url(config: Config) -> str:
     return f"unix://{socket_path(config.store.dir)}"
 
 
+def check_parts(config: Config) -> None:
+    """Find out, without Redis and DNS, what would keep a worker from starting. Raises `LineError`."""
+    line = build(config.pipeline.stages)
+    resolver = Resolver(config.dns_settings(), now=utc_now)
+    exclusions = ExclusionStore(connect(redis_url(config)))
+    gatherers(Context(config, resolver, exclusions, utc_now, random.random), line.stages)
+
+
 class Spine:
     """Redis and what stands on it, for one process."""
 
@@ -131,7 +139,7 @@ class Spine:
             Tools(
                 line=self.line,
                 ledger=self.ledger,
-                gatherers=gatherers(context),
+                gatherers=gatherers(context, self.line.stages),
                 courier=Courier(config.smtp_settings()),
                 schedule=config.schedule(),
                 post=postmaster.post,

@@ -77,7 +77,9 @@ async def _explained(
         resolver = resolver_of(config)
         stack.push_async_callback(resolver.aclose)
         context = Context(config, resolver, _Kept(kept), utc_now, lambda: 0.0)
-        means = Means(line, gatherers(context), config.policy_for, utc_now, _connect(config) if connecting else None)
+        means = Means(
+            line, gatherers(context, line.stages), config.policy_for, utc_now, _connect(config) if connecting else None
+        )
         message = message_to(recipient, sender, origin, utc_now())
         return await decide(message, means, notes)
 

@@ -18,8 +18,8 @@ import click
 from pipeline import log
 from pipeline.config import Config, ConfigError, load
 from pipeline.embedded import NoRedis
-from pipeline.line import LineError, build
-from pipeline.spine import Spine, redis_url
+from pipeline.line import LineError
+from pipeline.spine import Spine, check_parts, redis_url
 from pipeline.store.codec import CodecError
 from pipeline.store.connection import StoreFull, StoreUnavailable, UnsafeStore
 
@@ -81,13 +81,11 @@ def shown_url(url: str) -> str:
 
 
 def check_line(config: Config) -> None:
-    """Check the order of the stages and the files that the configuration names. Raises `Fault`."""
+    """Check the stages, their gatherers and the files that the configuration names. Raises `Fault`."""
     try:
-        build(config.pipeline.stages)
+        check_parts(config)
     except LineError as error:
         raise Fault(f"{config.file or 'configuration'}: {error}") from error
-    except (ImportError, AttributeError) as error:
-        raise Fault(f"an installed package names a stage that cannot be loaded: {error}") from error
     named = {
         "listen.certificate": config.listen.certificate,
         "listen.key": config.listen.key,

@@ -25,6 +25,7 @@ READ = (
     "*.lua",
     "*.conf",
     "*.service",
+    "*Dockerfile",
     "Makefile",
     "run",
 )

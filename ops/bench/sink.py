@@ -55,6 +55,7 @@ class _Session(asyncio.Protocol):
         self._buffer = bytearray()
         self._in_data = False
         self._secure = False
+        self._waiting = False  # for the transport of TLS: what comes through it before is kept
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
 
@@ -67,6 +68,10 @@ class _Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if not self._waiting:
+            self._read()
+
+    def _read(self) -> None:
         while True:
             if self._in_data:
                 end = self._buffer.find(_END)
@@ -92,6 +97,7 @@ class _Session(asyncio.Protocol):
             self._in_data = True
             self._transport.write(b"354 go on\r\n")
         elif verb == b"STAR" and self._context is not None:
+            self._transport.pause_reading()  # what comes next is the handshake, not a command
             self._transport.write(b"220 2.0.0 go ahead\r\n")
             self._task = asyncio.create_task(self._start_tls(self._context))
         elif verb == b"QUIT":
@@ -101,11 +107,12 @@ class _Session(asyncio.Protocol):
             self._transport.write(_REPLIES.get(verb, b"502 5.5.1 unknown\r\n"))
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        self._secure = True
+        self._secure = self._waiting = True
         with contextlib.suppress(ssl.SSLError, ConnectionError):  # the client has gone
             made = await asyncio.get_running_loop().start_tls(self._transport, self, context, server_side=True)
             if made is not None:
-                self._transport = made
+                self._transport, self._waiting = made, False
+                self._read()
 
 
 async def _serve(pipe: Connection, places: Sequence[Place]) -> None:

@@ -38,19 +38,23 @@ async def _end_to_end(stand: Stand, far: Sink, load: Load) -> tuple[float, float
 
 async def _to(domains: int, load: Load) -> list[Figure]:
     host = Host(behaviour=Behaviour(listens=False))  # the sink listens in its place
-    scenarios = [Scenario(f"fast-{number}", "a destination of the benchmark", hosts=(host,)) for number in range(domains)]
+    scenarios = [
+        Scenario(f"fast-{number}", "a destination of the benchmark", hosts=(host,)) for number in range(domains)
+    ]
     async with in_lab(scenarios, {"queue": {"retry": ["1s", "5s"]}}) as (lab, stand):
         places = [Place(one.address, lab.smtp_port, str(one.identity.pem)) for one in lab.placed]
         recipients = [f"user@{scenario.domain}" for scenario in scenarios]
         with sink(places) as far:
             await _end_to_end(stand, far, replace(load, messages=5 * load.connections, recipients=recipients[:1]))
-            accept, seconds, used, connections = await _end_to_end(
-                stand, far, replace(load, recipients=recipients)
-            )
+            accept, seconds, used, connections = await _end_to_end(stand, far, replace(load, recipients=recipients))
     name = f"{domains} domain{'s' if domains > 1 else ''}"
     return [
-        Figure(f"{name}, accept", load.sent / accept, "messages/s", f"{load.connections} connections, while delivering"),
-        Figure(f"{name}, end to end", load.sent / seconds, "messages/s", f"{load.sent} messages, {connections} connections"),
+        Figure(
+            f"{name}, accept", load.sent / accept, "messages/s", f"{load.connections} connections, while delivering"
+        ),
+        Figure(
+            f"{name}, end to end", load.sent / seconds, "messages/s", f"{load.sent} messages, {connections} connections"
+        ),
         Figure(f"{name}, processor", 1000 * used / load.sent, "ms/message", "danepipe and its Redis"),
     ]
 

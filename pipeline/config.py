@@ -226,8 +226,16 @@ class Config(BaseSettings):
 
 
 def find_file(places: tuple[Path, ...] = PLACES) -> Path | None:
-    """Give the first configuration file that exists."""
-    return next((place for place in places if place.is_file()), None)
+    """Give the first configuration file that exists. Raises `ConfigError` for a place that may not be looked at."""
+    for place in places:
+        try:
+            if place.is_file():
+                return place
+        except PermissionError as error:
+            # `sudo -u danepipe` starts us in a directory that is not ours: there is no file for us in it
+            if place.is_absolute():
+                raise ConfigError(f"{place}: cannot be read: {error.strerror}") from error
+    return None
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:

@@ -1,11 +1,14 @@
 """The configuration: contract names, errors that say where and what, overrides for domains, and origins."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import ConfigError, load
+from pipeline.config import ConfigError, find_file, load
 from pipeline.settings import format_duration, parse_duration
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import Mode, OnFailure, Profile
@@ -168,3 +171,30 @@ def test_the_longest_matching_destination_decides(tmp_path: Path) -> None:
 def test_durations_are_written_as_they_are_read(text: str) -> None:
     """What `config show` prints can be put into the file again."""
     assert parse_duration(format_duration(parse_duration(text))) == parse_duration(text)
+
+
+@contextmanager
+def _closed(directory: Path) -> Iterator[None]:
+    """Close a directory to this process, which gives up being root for as long as that takes."""
+    mode, root = directory.stat().st_mode, os.geteuid() == 0
+    directory.chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        directory.chmod(mode)
+
+
+def test_places_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory of somebody else's has no file for us; a configuration that is closed to us is an error."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "danepipe.toml"
+    file.touch()
+    assert find_file((Path("danepipe.toml"),)) == Path("danepipe.toml")
+    with _closed(tmp_path):
+        assert find_file((Path("danepipe.toml"),)) is None
+        with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+            find_file((Path("danepipe.toml"), file))

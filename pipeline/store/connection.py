@@ -29,11 +29,11 @@ class UnsafeStore(Exception):  # noqa: N818 - see above
 
 def connect(url: str, *, timeout: float = 10.0) -> Any:
     """Make a client; no connection is opened yet. Blocking longer than `timeout` seconds counts as unavailable."""
+    # No health check: on a server that hangs it asks for one within itself, without end. The retry finds dead ones.
     return Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=5.0,
-        health_check_interval=30,
         retry=Retry(NoBackoff(), 1),
         max_connections=256,
     )

@@ -155,11 +155,16 @@ class Channel(asyncio.Protocol):
         self._out += f"{code} {lines[-1]}\r\n".encode()
 
     async def flush(self) -> None:
-        """Send the replies gathered so far."""
+        """Send the replies gathered so far. Raises `ClientGone` for a client that does not read them."""
         if self._out and self.transport is not None and not self.transport.is_closing():
             self.transport.write(bytes(self._out))
             self._out.clear()
-            await self._writable.wait()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._writable.wait()
+            except TimeoutError:
+                self.transport.abort()
+                raise ClientGone(timed_out=True) from None
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Go over to TLS; what was read in clear text is dropped (RFC 3207 section 4.2). Raises OSError."""

@@ -1,158 +1,40 @@
-"""What is deployed is right: the compose file, the images, the units and the configurations of the other programs.
+"""What is deployed beside the compose file is right: the image, the resolver, the units, the example, the manual.
 
-No container engine runs here. What an engine would make of the compose file is asked of docker-compose, and each
-program whose configuration is shipped reads it: Redis, Unbound, systemd and danepipe itself.
+Each program whose configuration is shipped reads it: Unbound, systemd, and danepipe itself.
 """
 
-import asyncio
 import ipaddress
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import click
 import dns.asyncquery
 import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-import yaml
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from delivery.nameserver import Server
 from delivery.trust import examine
-from ops.cli import main
 from ops.lab.scenarios import named
 from ops.lab.unbound import Unbound
 from ops.lab.world import Lab
-from pipeline.config import Config, load
+from pipeline.config import load
 from pipeline.settings import parse_duration
-from pipeline.store.connection import check_safety
-from pipeline.worker import WorkSettings
 from stages.status import EDE_BOGUS
 from tests.needs import program
+from tests.ops.command_line import PATIENCE, parses
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "ops/deploy"
 PARTS = ("accept", "work", "clock")
-
-
-# The compose file
-
-
-@pytest.fixture(scope="module")
-def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Give the compose file as an engine sees it: merged, with variables replaced, checked against its schema."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("DANEPIPE_", "COMPOSE_"))}
-    unset = tmp_path_factory.mktemp("compose") / "env"  # in place of an .env that lies about
-    unset.touch()
-    result = subprocess.run(
-        [program("docker-compose"), "--env-file", str(unset), "--file", "docker-compose.yml", "config"],
-        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert not result.stderr
-    made: dict[str, Any] = yaml.safe_load(result.stdout)
-    return made
-
-
-@pytest.fixture
-def services(compose: dict[str, Any]) -> dict[str, Any]:
-    """Give the services that run danepipe."""
-    return {name: one for name, one in compose["services"].items() if one["image"] == "danepipe"}
-
-
-def _configuration(service: Mapping[str, Any], tmp_path: Path) -> Config:
-    """Load what a service of the compose file has: its environment, and no file."""
-    empty = tmp_path / "empty.toml"
-    empty.touch()
-    return load(empty, service["environment"])
-
-
-def test_compose_has_every_part(compose: dict[str, Any], services: dict[str, Any]) -> None:
-    """Redis, a resolver, accept, clock and two kinds of worker run; the stages have a worker for each of them."""
-    assert set(compose["services"]) - set(services) == {"redis", "unbound"}
-    commands = sorted(service["command"][0] for service in services.values())
-    assert commands == ["accept", "clock", "work", "work"]
-    assert ["work"] in [service["command"] for service in services.values()], "no worker takes all stages"
-    for service in services.values():
-        _parses(service["command"])
-
-
-def test_the_environment_of_each_service_loads(services: dict[str, Any], tmp_path: Path) -> None:
-    """The very variables of the compose file are settings of danepipe, and all parts share one Redis."""
-    loaded = [_configuration(service, tmp_path) for service in services.values()]
-    assert {config.redis.url for config in loaded} == {"redis://redis:6379/0"}
-    assert all(not config.redis.allow_unsafe for config in loaded)
-    assert {config.hostname for config in loaded} == {"mail.example.org"}
-
-
-def test_the_resolver_of_the_containers_is_believed(
-    compose: dict[str, Any], services: dict[str, Any], tmp_path: Path
-) -> None:
-    """DANE-05: the AD bit counts from the one resolver container, whose address agrees in all places, and no other."""
-    (pool,) = compose["networks"]["default"]["ipam"]["config"]
-    network = ipaddress.ip_network(pool["subnet"])
-    address = ipaddress.ip_address(compose["services"]["unbound"]["networks"]["default"]["ipv4_address"])
-    assert address in network
-    assert address not in ipaddress.ip_network(pool["ip_range"]), "an engine might give it to another container"
-    for service in services.values():
-        settings = _configuration(service, tmp_path).dns_settings()
-        assert [server.address for server in settings.servers] == [str(address)]
-        assert all(server.is_trusted(settings.trust) for server in settings.servers)
-        assert settings.trust == (ipaddress.ip_network(address),)
-    resolver = (DEPLOY / "unbound-compose.conf").read_text()
-    assert re.findall(r"^ +interface: (\S+)", resolver, re.MULTILINE) == [str(address)]
-    assert re.findall(r"^ +access-control: (\S+) allow$", resolver, re.MULTILINE) == [str(network)]
-
-
-def test_compose_makes_no_open_relay(compose: dict[str, Any], services: dict[str, Any], tmp_path: Path) -> None:
-    """Only one port is published, on loopback, and only this machine may relay, which comes from the gateway."""
-    published = {name: one["ports"] for name, one in compose["services"].items() if one.get("ports")}
-    assert list(published) == ["accept"]
-    (port,) = published["accept"]
-    assert port.startswith("127.0.0.1:")
-    listen = _configuration(services["accept"], tmp_path).listen
-    assert port.removesuffix("/tcp").rpartition(":")[2] == listen.smtp.rpartition(":")[2]
-    (pool,) = compose["networks"]["default"]["ipam"]["config"]
-    assert set(listen.allow) == {"127.0.0.0/8", f"{pool['gateway']}/32"}
-    assert all("network_mode" not in service for service in services.values())
-
-
-def test_engines_and_systemd_wait_for_the_shutdown(services: dict[str, Any]) -> None:
-    """A part that is asked to end is given longer than it gives its workers, and they are not signalled twice."""
-    needed = {"work": timedelta(seconds=WorkSettings().grace + 10), "accept": timedelta(seconds=10)}
-    for service in services.values():
-        assert service["init"]
-        patience = parse_duration(service["stop_grace_period"])
-        assert patience >= needed.get(service["command"][0], timedelta(0))
-    for part in PARTS:
-        unit = _unit(part)
-        assert timedelta(seconds=int(unit["TimeoutStopSec"])) >= needed.get(part, timedelta(0))
-        assert unit["KillMode"] == "mixed"
-        assert unit["KillSignal"] == "SIGTERM"
-
-
-def test_compose_mounts_what_is_there(compose: dict[str, Any]) -> None:
-    """Every file and directory that the compose file names is part of the checkout."""
-    for service in compose["services"].values():
-        build = service.get("build")
-        if build is not None:
-            assert (ROOT / build["context"] / build["dockerfile"]).is_file()
-        for volume in service.get("volumes", []):
-            source = volume.partition(":")[0] if isinstance(volume, str) else volume["source"]
-            assert source in compose["volumes"] or (ROOT / source).is_file()
 
 
 # The images
@@ -230,55 +112,6 @@ def test_what_is_copied_into_the_image_is_the_whole_package(tmp_path: Path) -> N
     assert wanted <= packed
 
 
-# Redis
-
-
-@asynccontextmanager
-async def _redis(directory: Path, *arguments: str) -> AsyncIterator[Redis]:
-    """Run a Redis on a socket in a directory of its own, and give a client that has been answered."""
-    socket = directory / "redis.sock"
-    process = await asyncio.create_subprocess_exec(
-        program("redis-server"), *arguments, "--port", "0", "--unixsocket", str(socket), cwd=directory,
-        stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    client = Redis.from_url(f"unix://{socket}")
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await client.ping()
-                    break
-                except (RedisError, OSError):
-                    assert process.returncode is None, "redis-server ended"
-                    await asyncio.sleep(0.02)
-        yield client
-    finally:
-        await client.aclose()
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def test_redis_with_our_lines_is_safe(tmp_path: Path) -> None:
-    """A Redis that includes the shipped file passes the check at start, also when its memory is bounded."""
-    (tmp_path / "redis.conf").write_text(f"appendonly no\nappendfsync everysec\ninclude {DEPLOY / 'redis.conf'}\n")
-    async with _redis(tmp_path, str(tmp_path / "redis.conf")) as client:
-        assert await check_safety(client, allow_unsafe=False) == []
-        await client.config_set("maxmemory", "100mb")
-        assert await check_safety(client, allow_unsafe=False) == []
-
-
-async def test_redis_as_compose_starts_it_is_safe(compose: dict[str, Any], tmp_path: Path) -> None:
-    """The command of the compose file, with the file that is mounted for it, keeps what it is given."""
-    service = compose["services"]["redis"]
-    _, mounted, *options = service["command"]
-    assert any(mounted in str(volume) for volume in service["volumes"])
-    assert any("/data" in str(volume) for volume in service["volumes"])
-    options = [str(tmp_path) if option == "/data" else option for option in options]
-    async with _redis(tmp_path, str(DEPLOY / "redis.conf"), *options) as client:
-        assert await check_safety(client, allow_unsafe=False) == []
-
-
 # The resolver
 
 
@@ -337,7 +170,7 @@ def test_unbound_accepts_its_configuration(name: str, tmp_path: Path) -> None:
 
 
 async def test_the_shipped_resolver_is_believed(tmp_path: Path) -> None:
-    """SEC-84: with the shipped file a real Unbound passes danepipe's self-test, and says why an answer is bogus."""
+    """SEC-85: with the shipped file a real Unbound passes danepipe's self-test, and says why an answer is bogus."""
     program("unbound")
     async with Lab.open(tmp_path / "lab", named("ee-311")) as lab:
         config = load(lab.write_config(tmp_path / "danepipe.toml"), {})
@@ -387,7 +220,7 @@ def test_units_start_a_part_and_confine_it(part: str) -> None:
     program_path, *command = shlex.split(unit["ExecStart"])
     assert program_path == "/opt/danepipe/bin/danepipe"
     assert command == [part]
-    _parses(command)
+    parses(command)
     assert "DANEPIPE_CONFIG=/etc/danepipe/danepipe.toml" in unit["Environment"].split()
     assert unit["User"] == "danepipe"
     assert unit["NoNewPrivileges"] == "yes"
@@ -396,6 +229,15 @@ def test_units_start_a_part_and_confine_it(part: str) -> None:
     assert unit["Restart"] == "on-failure"
     assert unit["PartOf"] == unit["WantedBy"] == "danepipe.target"
     assert unit["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if part == "accept" else "")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_systemd_waits_for_the_shutdown(part: str) -> None:
+    """A part is given longer than it gives its workers, and they do not get a second signal from systemd."""
+    unit = _unit(part)
+    assert parse_duration(unit["TimeoutStopSec"]) >= PATIENCE.get(part, timedelta(0))
+    assert unit["KillMode"] == "mixed"
+    assert unit["KillSignal"] == "SIGTERM"
 
 
 # The example configuration and the manual
@@ -422,24 +264,6 @@ def test_the_commented_examples_load(tmp_path: Path) -> None:
     assert config.listen.certificate is not None
 
 
-def _parses(arguments: list[str]) -> None:
-    """Let the command line read arguments without running the command. Fails with what it says of them."""
-    with click.Context(main, info_name="danepipe") as context:
-        name, *rest = arguments
-        command = main.get_command(context, name)
-        assert command is not None, f"danepipe has no command {name}"
-        while isinstance(command, click.Group):
-            name, *rest = rest
-            command = command.get_command(context, name)
-            assert command is not None, f"there is no command {name} in {arguments}"
-        try:
-            command.make_context(name, rest, parent=context)
-        except click.exceptions.Exit:
-            pass  # --help and --version
-        except click.ClickException as error:
-            pytest.fail(f"{arguments}: {error.format_message()}")
-
-
 def _commands(page: str) -> list[list[str]]:
     """Give the commands of danepipe that stand in the code of a page, without the rest of their lines."""
     blocks = re.findall(r"^ {4}.*(?<![\w.-])(?<!tag )danepipe ([a-z].*)$", page, re.MULTILINE)
@@ -454,6 +278,6 @@ def test_what_the_manual_names_exists() -> None:
     assert ["trace", "ID", "--log", "-"] in commands
     assert ["work", "--processes", "4", "--threads", "32"] in commands
     for words in commands:
-        _parses(words if len(words) > 1 else [*words, "--help"])
+        parses(words if len(words) > 1 else [*words, "--help"])
     for path in set(re.findall(r"(?<![\w/])ops/[\w./-]+\w", page)):
         assert list(ROOT.glob(f"{path}*")), path

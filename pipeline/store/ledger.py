@@ -47,6 +47,7 @@ class Changes:
     settled: int = 0
     push: list[dict[str, Any]] = field(default_factory=list)
     schedule: list[dict[str, Any]] = field(default_factory=list)
+    held: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     owed: dict[NoticeKind, Owed] = field(default_factory=dict)
 
@@ -82,6 +83,10 @@ class Changes:
         """Schedule a group."""
         self.schedule.append({"group": group, "at": _ms(at)})
 
+    def hold(self, group: str, at: datetime) -> None:
+        """Keep a group back until an operator releases it."""
+        self.held.append({"group": group, "at": _ms(at)})
+
     def json(self) -> bytes:
         """Write the form that the script reads."""
         owed = [
@@ -98,6 +103,7 @@ class Changes:
                 "settled": self.settled,
                 "push": [*self.push, *owed],
                 "schedule": self.schedule,
+                "hold": self.held,
                 "forget": self.forget,
             },
         )
@@ -192,6 +198,10 @@ class Ledger:
         """Put claimed groups (all of them if none are named) back where they came from; returns the lists."""
         return tuple(name.decode() for name in await self._run("giveback", token, *groups))
 
+    async def set_aside(self, token: str, group: str, until: datetime) -> bool:
+        """Let a claimed group rest until then, out of the way of others; `reap` brings it back. False: lease lost."""
+        return bool(await self._run("aside", token, group, _ms(until)))
+
     async def payloads(self, stage: str, groups: Sequence[str]) -> list[bytes | None]:
         """Fetch the items handed to a stage for these groups; None where there is none."""
         with store_errors():
@@ -199,18 +209,28 @@ class Ledger:
         return values
 
     async def load(self, groups: Sequence[str]) -> list[Message | None]:
-        """Fetch the messages that groups name, each with just those recipients; None where it is gone."""
+        """Fetch the messages that groups name, each with just those recipients; None where it is gone.
+
+        Raises `CodecError` for what this version cannot read.
+        """
+        rows = await self.rows(groups)
+        return [self.read(group, row) for group, row in zip(groups, rows, strict=True)]
+
+    async def rows(self, groups: Sequence[str]) -> list[Sequence[bytes | None]]:
+        """Fetch what `read` makes messages of, a row for each group."""
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
                 for group in groups:
                     message, _, numbers = group.partition("/")
                     wanted = [f"r:{number}" for number in numbers.partition("!")[0].split(",")]
                     pipe.hmget(f"{self.prefix}msg:{message}", ["envelope", *wanted])
-                rows = await pipe.execute()
-        return [self._message(group.partition("/")[0], row) for group, row in zip(groups, rows, strict=True)]
+                rows: list[Sequence[bytes | None]] = await pipe.execute()
+        return rows
 
     @staticmethod
-    def _message(message: str, row: Sequence[bytes | None]) -> Message | None:
+    def read(group: str, row: Sequence[bytes | None]) -> Message | None:
+        """Make the message of a group from its row; None if it is gone. Raises `CodecError`."""
+        message = group.partition("/")[0]
         if row[0] is None:
             return None
         recipients = tuple(decode(Recipient, value) for value in row[1:] if value is not None)
@@ -250,7 +270,10 @@ class Ledger:
     async def extend_slot(self, destination: str, token: str, until: datetime) -> None:
         """Prolong a slot that is still ours."""
         with store_errors():
-            await self.redis.zadd(f"{self.prefix}slots:{destination}", {token: _ms(until)}, xx=True)
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.zadd(f"{self.prefix}slots:{destination}", {token: _ms(until)}, xx=True)
+                pipe.pexpire(f"{self.prefix}slots:{destination}", 600_000)  # a long job must not lose the limit
+                await pipe.execute()
 
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""

@@ -204,6 +204,45 @@ async def test_operator_cannot_move_what_is_in_a_workers_hands(ledger: Ledger) -
     assert await ledger.move(unknown, "held", NOW) == "unknown"
 
 
+async def test_a_hand_that_knows_an_old_state_moves_nothing(ledger: Ledger) -> None:
+    """What an operator read before a worker changed it cannot undo that: no copy is made twice (SMTP-57)."""
+    (old,) = message(count=1).recipients
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.put(replace(old, copied=True))
+    changes.to_ready(KEY, "M1/0")
+    await ledger.commit("t", "M1/0", changes)
+    assert await ledger.move(old, "route", NOW) == "busy"
+    assert await ledger.move(replace(old, copied=True), "route", NOW) == "moved"
+
+
+async def test_a_hand_leaves_no_item_behind(ledger: Ledger) -> None:
+    """What was handed to a stage goes with the recipient that an operator takes out of its place."""
+    await ledger.accept(message(count=1), b"x")
+    await ledger.claim("place:route", "t", 1, NOW)
+    changes = Changes()
+    changes.to_place("exclude", "M1/0", b"{}")
+    await ledger.commit("t", "M1/0", changes)
+    assert await ledger.move(message(count=1).recipients[0], "dropped", NOW) == "moved"
+    assert await ledger.payloads("exclude", ["M1/0"]) == [None]
+
+
+async def test_a_group_set_aside_lets_others_pass_and_comes_back(ledger: Ledger) -> None:
+    """A group over which a stage broke rests out of the way, an operator can reach it, and it comes back in time."""
+    for name in ("M1", "M2"):
+        await ledger.accept(message(name, 1), b"x")
+    await ledger.claim("place:route", "t", 2, NOW)
+    assert await ledger.set_aside("t", "M1/0", NOW + timedelta(seconds=30))
+    assert await ledger.set_aside("t", "M2/0", NOW + timedelta(seconds=30))
+    assert not await ledger.set_aside("t", "M2/0", NOW)
+    assert await ledger.claim("place:route", "u", 2, NOW) == []
+    assert await ledger.move(message("M1", 1).recipients[0], "held", NOW) == "moved"
+    assert await ledger.reap(NOW + timedelta(seconds=29)) == []
+    assert await ledger.reap(NOW + timedelta(seconds=30)) == [("aside:M2/0", "place:route", 1)]
+    assert await ledger.claim("place:route", "u", 2, NOW) == ["M2/0"]
+
+
 async def test_slots_hold_over_all_workers(ledger: Ledger) -> None:
     """SMTP-38 (RFC 5321 4.5.4.1): no more connections than the limit, over all workers; an expired slot frees itself."""
     later = NOW + timedelta(minutes=1)

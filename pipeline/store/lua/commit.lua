@@ -1,7 +1,7 @@
 -- Make the verdicts on one claimed group true, all or nothing, if the lease is still ours.
 -- ARGV: prefix, token, group, retention (s), changes (JSON):
 --   recipients {number: json}, added [number...], settled n,
---   push [{list, group, nudge, payload, into}], schedule [{group, at}], forget [payload hash]
+--   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash]
 -- Returns {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
 local p, token, group = ARGV[1], ARGV[2], ARGV[3]
 local claim = p .. 'claim:' .. token
@@ -13,6 +13,8 @@ end
 local c = cjson.decode(ARGV[5])
 local id = string.match(group, '^[^/]+')
 local key = p .. 'msg:' .. id
+local change = 0 - c.settled
+for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end
 for number, json in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, json) end
 for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
 local function stand(g, where)
@@ -21,7 +23,6 @@ local function stand(g, where)
   end
 end
 local out = {1, 0}
-local change = #c.added - c.settled
 for _, entry in ipairs(c.push) do
   push('RPUSH', entry.list, entry.group)
   if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
@@ -33,6 +34,10 @@ end
 for _, later in ipairs(c.schedule) do
   redis.call('ZADD', p .. 'schedule', later.at, later.group)
   stand(later.group, 'schedule')
+end
+for _, held in ipairs(c.hold) do
+  redis.call('HSET', p .. 'held', held.group, held.at)
+  stand(held.group, 'held')
 end
 local open = redis.call('HINCRBY', key, 'open', change)
 out[2] = open

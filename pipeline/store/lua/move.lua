@@ -1,7 +1,7 @@
 -- An operator's hand: take one recipient out of where it stands and put it elsewhere. A claimed recipient is busy.
 -- ARGV: prefix, message id, number, target ('route' | 'held' | 'failed' | 'dropped'), now (ms), recipient JSON,
 --       place of the first stage, owed group or '', owed payload, retention (s).
--- Returns 'moved', 'busy', 'settled' (nothing left to move) or 'unknown'.
+-- Returns 'moved', 'busy' (claimed, or no longer as the recipient JSON knows it), 'settled' or 'unknown'.
 local p, id, number, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = p .. 'msg:' .. id
 local stands = redis.call('HGET', key, 'w:' .. number)
@@ -9,17 +9,27 @@ if not stands then
   if redis.call('EXISTS', key) == 1 then return 'settled' end
   return 'unknown'
 end
+local function state_of(json)
+  local one = cjson.decode(json)
+  return one.state, one.attempts .. tostring(one.copied) .. tostring(one.delay_noticed)
+end
+local state, past = state_of(redis.call('HGET', key, 'r:' .. number))
+if state == 'delivered' or state == 'relayed' or state == 'failed' or state == 'dropped' then return 'settled' end
+local _, known = state_of(ARGV[6])
+if past ~= known then return 'busy' end
 local where, group = string.match(stands, '^(.-)|(.*)$')
 local removed
 if where == 'schedule' then removed = redis.call('ZREM', p .. 'schedule', group)
 elseif where == 'held' then removed = redis.call('HDEL', p .. 'held', group)
 else removed = redis.call('LREM', p .. where, 1, group) end
 if removed == 0 then
-  local recipient = redis.call('HGET', key, 'r:' .. number)
-  local state = recipient and cjson.decode(recipient).state
-  if state == 'delivered' or state == 'relayed' or state == 'failed' or state == 'dropped' then return 'settled' end
-  return 'busy'
+  if redis.call('HDEL', p .. 'claim:aside:' .. group, group) == 0 then return 'busy' end
+  redis.call('DEL', p .. 'claim:aside:' .. group)
+  redis.call('ZREM', p .. 'claims', 'aside:' .. group)
 end
+-- A hand-over is about its whole group: whoever stays starts again at the first stage.
+local handed = string.sub(where, 1, 6) == 'place:' and redis.call('HDEL', p .. 'item:' .. string.sub(where, 7), group)
+if handed == 1 then where = 'place:' .. ARGV[7] end
 local rest = {}
 for other in string.gmatch(string.match(group, '/(.*)'), '[^,]+') do
   if other ~= number then rest[#rest + 1] = other end
@@ -28,16 +38,7 @@ if #rest > 0 then
   local left = id .. '/' .. table.concat(rest, ',')
   if where == 'schedule' then redis.call('ZADD', p .. 'schedule', ARGV[5], left)
   elseif where == 'held' then redis.call('HSET', p .. 'held', left, ARGV[5])
-  else
-    local into = 'item:' .. string.sub(where, 7)
-    local payload = string.sub(where, 1, 6) == 'place:' and redis.call('HGET', p .. into, group)
-    if payload then
-      -- A hand-over is about its whole group: both parts start again at the first stage.
-      redis.call('HDEL', p .. into, group)
-      where = 'place:' .. ARGV[7]
-    end
-    push('RPUSH', where, left)
-  end
+  else push('RPUSH', where, left) end
   for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
 end
 local single = id .. '/' .. number

@@ -43,9 +43,13 @@ class TransientLookup(Exception):  # noqa: N818 - not a fault of ours
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last."""
+    """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
+
+    `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
+    """
 
     batch: int = 100
+    commits: int = 16
     lease: timedelta = timedelta(seconds=60)
     fair_share: int = 100
     fair_time: timedelta = timedelta(seconds=30)
@@ -88,17 +92,29 @@ class Runner:
             return False
         broken: Exception | None = None
         nudges: set[str] = set()
-        async with self._leased(token):
-            for group, item in zip(groups, await self._items(stage, groups), strict=True):
+        gate = asyncio.Semaphore(tools.limits.commits)
+
+        async def rule(group: str, item: object) -> None:
+            nonlocal broken
+            async with gate:
                 if item is None:  # settled and gone: nothing is owed to it any more
                     await self.ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
-                    continue
+                    return
                 try:
-                    nudges |= await self._rule(stage, token, group, item)
+                    nudges.update(await self._rule(stage, token, group, item))
                 except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
                     broken = error
                     log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
                     await self.ledger.give_back(token, [group])
+
+        async with self._leased(token):
+            items = await self._items(stage, groups)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for group, item in zip(groups, items, strict=True):
+                        tasks.create_task(rule(group, item))
+            except ExceptionGroup as several:  # Redis is away: what it interrupted comes back when the lease is over
+                raise several.exceptions[0] from several
         await tools.nudge(sorted(nudges))
         if broken is not None:
             raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
@@ -379,7 +395,7 @@ class Runner:
             await self._commit_share(stage, key, token, group, message, verdicts)
         if back:
             await self.ledger.give_back(token, back)
-            await self._send_on(stage, key, len(back))
+            await self._send_on(stage, key)
         return bool(passing)
 
     async def _destination_item(self, stage: Stage, key: str, messages: tuple[Message, ...]) -> object | None:
@@ -395,11 +411,13 @@ class Runner:
         lasts = max(planned.plan.expires - self._tools.now(), self._tools.limits.plan_floor)
         await self.ledger.hand_over(following.name, key, encode(Planned, replace(planned, messages=())), lasts)
 
-    async def _send_on(self, stage: Stage, key: str, backlog: int) -> None:
+    async def _send_on(self, stage: Stage, key: str) -> None:
+        """Nudge the next stage, once for each connection that the whole queue of the destination is worth."""
         following = self._tools.line.after(stage)
         if following is None:
             return
         limits = self._tools.policy_for(Destination.parse(key)).limits
+        backlog = await self.ledger.backlog(key)
         wanted = max(1, min(limits.connections, -(-backlog // max(1, limits.messages_per_connection))))
         await self._tools.nudge([f"{following.name}:to:{key}"] * (wanted if Attempt in following.wants else 1))
 

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,9 +154,6 @@ async def test_a_thousand_recipients_of_one_message() -> None:
 
 
 # A real Redis
-
-
-Run = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager

@@ -39,10 +39,9 @@ class Policies:
         """Make the policy of a destination."""
         rule = self.rule_for(destination.name) if destination.kind is not RouteKind.LOCAL else None
         floor = TlsLevel(rule.tls) if rule is not None and rule.tls is not None else TlsLevel.MAY
-        limits = rule.limits if rule is not None and rule.limits is not None else self._limits
         return Policy(
             dane=self._dane_for(rule),
-            limits=Limits(limits.connections, limits.messages_per_connection, limits.recipients_per_transaction),
+            limits=self._limits_for(rule),
             allow_private=self._smtp.allow_private or destination.kind is not RouteKind.MX,
             own_names=self._names,
             own_addresses=frozenset(str(ipaddress.ip_address(text)) for text in self._smtp.own_addresses),
@@ -50,6 +49,11 @@ class Policies:
             prefer=self._smtp.prefer,
             max_addresses=self._smtp.max_addresses,
         )
+
+    def _limits_for(self, rule: DestinationRule | None) -> Limits:
+        own = rule.limits if rule is not None else None
+        given = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
+        return Limits(**{**self._limits.model_dump(), **given})
 
     def _dane_for(self, rule: DestinationRule | None) -> DanePolicy:
         base = self._dane

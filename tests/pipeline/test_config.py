@@ -198,3 +198,17 @@ def test_places_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mo
         assert find_file((Path("danepipe.toml"),)) is None
         with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
             find_file((Path("danepipe.toml"), file))
+
+
+def test_limits_of_a_destination_say_only_what_differs(tmp_path: Path) -> None:
+    """A key that `[destination.limits]` leaves out comes from `[limits]`, and not from the default."""
+    config = load(
+        _file(
+            tmp_path,
+            "[limits]\nconnections = 4\nmessages_per_connection = 7\n"
+            '[[destination]]\ndomain = "slow.example"\nlimits = { connections = 2 }\n',
+        ),
+        {},
+    )
+    slow = config.policy_for(Destination(RouteKind.MX, "slow.example", 25)).limits
+    assert (slow.connections, slow.messages_per_connection, slow.recipients_per_transaction) == (2, 7, 100)

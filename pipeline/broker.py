@@ -64,20 +64,30 @@ class Wakeups:
 
 
 class WakingConsumer(dramatiq.Consumer):
-    """A Redis consumer that waits for a wake-up when its queue is empty."""
+    """A Redis consumer that waits for a wake-up when its queue is empty, or when it holds all that it may.
 
-    def __init__(self, inner: dramatiq.Consumer, event: threading.Event, timeout: float) -> None:
+    In the second case the queue may be full, and nobody will publish: then the end of a job is the wake-up.
+    """
+
+    def __init__(self, inner: Any, event: threading.Event, timeout: float) -> None:
         self._inner = inner
+        self._full = False
         self._event = event
         self._timeout = timeout
 
     def ack(self, message: Any) -> None:
         """Acknowledge a message."""
         self._inner.ack(message)
+        self._make_room()
 
     def nack(self, message: Any) -> None:
         """Move a message to the dead-letter queue."""
         self._inner.nack(message)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._full:
+            self._event.set()
 
     def requeue(self, messages: Iterable[Any]) -> None:
         """Put unprocessed messages back."""
@@ -86,6 +96,8 @@ class WakingConsumer(dramatiq.Consumer):
     def __next__(self) -> Any:
         """Give the next message, or None after a wake-up or the timeout."""
         self._event.clear()
+        self._full = True  # until shown otherwise, so that no job can end unseen in between
+        self._full = self._inner.outstanding_message_count >= self._inner.prefetch
         message = next(self._inner)
         if message is None:
             self._event.wait(self._timeout)

@@ -19,7 +19,7 @@ from stages.policy import Policy
 from stages.reason import Reason
 from stages.retry import Schedule
 from stages.route import Action, RouteTable, Rule
-from stages.verdict import Defer, Done, Refuse, Verdict
+from stages.verdict import Defer, Done, Proceed, Refuse, Verdict
 from tests.pipeline.test_ledger import message
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -231,3 +231,21 @@ async def test_a_rule_decides_the_ready_queue(bench: Make) -> None:
     await made.ledger.accept(message(count=1), b"x")
     await _through_message_stages(made)
     assert await made.ledger.backlog("host:relay.example:25:dane") == 1
+
+
+async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Make) -> None:
+    """A queue longer than one batch is worth as many connections as it has messages for, and not just one."""
+
+    def proceed(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
+        return (Proceed(everyone, None),)
+
+    made = bench(resolve=proceed)
+    for number in range(250):
+        await made.ledger.accept(message(f"M{number}", 1), b"x")
+    for stage in made.line.messages:
+        while await made.runner.run_place(stage):
+            pass
+    made.nudges.clear()
+    await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
+    assert made.nudges == [f"deliver:to:{KEY}"] * 3

@@ -1,0 +1,61 @@
+"""Consumers that wait are woken: by a job that comes in, and by a job that ends where no more could be held."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from dramatiq import Consumer, Message
+
+from pipeline.broker import WakingRedisBroker, make_broker
+
+QUEUE = "route"
+LONG = 60_000  # milliseconds: a consumer that is not woken outlasts the test
+SOON = 10.0
+
+
+@pytest.fixture
+def broker(redis_url: str, unique: str) -> Iterator[WakingRedisBroker]:
+    """Give a broker with a queue of its own."""
+    made = make_broker(redis_url)
+    made.declare_queue(QUEUE + unique)
+    yield made
+    made.flush(QUEUE + unique)
+    made.close()
+
+
+def _enqueue(broker: WakingRedisBroker, unique: str) -> None:
+    broker.enqueue(Message(queue_name=QUEUE + unique, actor_name=QUEUE, args=(), kwargs={}, options={}))
+
+
+def _waiting(consumer: Consumer, got: list[object]) -> threading.Thread:
+    """Ask a consumer for its next message in a thread, as a worker does."""
+
+    def ask() -> None:
+        while not got:
+            got.extend(message for message in [next(consumer)] if message is not None)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_enqueued_job_wakes_an_idle_consumer(broker: WakingRedisBroker, unique: str) -> None:
+    """An idle pipeline pays no polling interval: the word of the enqueue ends the wait."""
+    got: list[object] = []
+    thread = _waiting(broker.consume(QUEUE + unique, prefetch=1, timeout=LONG), got)
+    _enqueue(broker, unique)
+    thread.join(SOON)
+    assert len(got) == 1
+
+
+def test_the_end_of_a_job_wakes_a_consumer_that_holds_all_it_may(broker: WakingRedisBroker, unique: str) -> None:
+    """A long queue goes on as soon as a job is done, although nobody enqueues anything."""
+    _enqueue(broker, unique)
+    _enqueue(broker, unique)
+    consumer = broker.consume(QUEUE + unique, prefetch=1, timeout=LONG)
+    first = next(consumer)
+    got: list[object] = []
+    thread = _waiting(consumer, got)
+    consumer.ack(first)
+    thread.join(SOON)
+    assert len(got) == 1

@@ -80,8 +80,12 @@ def _submission(
     try:
         return read_message(raw, source="send", sender=sender, recipients=recipients, max_size=size, asked=asked)
     except SubmissionError as error:
-        name = "standard input" if file == "-" else file
-        raise SubmissionError(f"{name}: {error}", error.code, error.status) from error
+        raise _of(file, error) from error
+
+
+def _of(file: str, error: SubmissionError) -> SubmissionError:
+    name = "standard input" if file == "-" else file
+    return SubmissionError(f"{name}: {error}", error.code, error.status)
 
 
 async def _send_all(config: Config, files: Sequence[str], read: Any) -> int:
@@ -110,4 +114,8 @@ async def _send_all(config: Config, files: Sequence[str], read: Any) -> int:
 
 
 async def _send_one(spine: Spine, read: Any, file: str) -> MessageId:
-    return await spine.submit(read(file))
+    submission = read(file)
+    try:
+        return await spine.submit(submission)
+    except SubmissionError as error:
+        raise _of(file, error) from error

@@ -43,7 +43,8 @@ def read_file(path: Path, max_size: int) -> bytes:
             raise SubmissionError(
                 f"{path}: the message has {size} octets, and listen.max_size allows {max_size}", 552, "5.3.4"
             )
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(max_size + 1)  # a device or pipe has no size, and need not end
     except FileNotFoundError:
         raise SubmissionError(f"{path}: there is no such file") from None
     except OSError as error:

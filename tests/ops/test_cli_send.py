@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from pipeline.store.ledger import Ledger, Stored
 from stages.message import MessageId, Notify, Ret
@@ -79,6 +80,99 @@ def test_bad_address_is_named(kept: Run) -> None:
     assert kept("queue", "list").stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("mail", "said"),
+    [
+        (b"Received: x\n" * 51 + MAIL, "has passed 51 hops: it loops"),
+        (MAIL + b"y" * 999, "has 999 octets, and SMTP carries 998"),
+        (b"\n \n", "the message is empty"),
+        (b"\0\0\0", "no recipient"),
+        (MAIL.replace(b"To: b@", b"To: b\0@"), "is no local part"),
+        (MAIL.replace(b"a@example.com", b"a@host"), "is not fully qualified"),
+    ],
+)
+def test_mail_that_cannot_be_taken_is_named(kept: Run, place: Path, mail: bytes, said: str) -> None:
+    """SMTP-15, SMTP-45, SMTP-49, SUB-03, SUB-05: one sentence with the file and the fault, status 1, and nothing is kept."""
+    (place / "bad.eml").write_bytes(mail)
+    result = kept("send", "bad.eml")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("danepipe: bad.eml: ")
+    assert said in line
+    assert kept("queue", "list").stdout == ""
+
+
+def test_odd_octets_are_kept_as_they_are(kept: Run, ledger: WithLedger, place: Path) -> None:
+    """SMTP-41, SMTP-46: a lone CR or LF is a line end, NULs and a Return-Path stay; `send` mends nothing else."""
+    (place / "odd.eml").write_bytes(b"Return-Path: <old@example.net>\r\n" + MAIL + b"a\rb\0c\n\xff")
+    assert kept("send", "odd.eml", "--to", "x@example.net").exit_code == 0
+    ((_, content),) = ledger(kept_mail)
+    assert b"\r\nReturn-Path: <old@example.net>\r\nFrom: a@example.com\r\n" in content
+    assert content.endswith(b"\r\nmore\r\na\r\nb\0c\r\n\xff\r\n")
+
+
+def test_what_is_no_file_is_no_message(kept: Run, place: Path) -> None:
+    """A directory is named with the system's own word for why; a device that never ends is cut off at the limit."""
+    endless = kept("send", "/dev/zero", LISTEN__MAX_SIZE="1M")
+    assert endless.exit_code == 1
+    assert "/dev/zero: the message has 1048577 octets" in endless.stderr
+    (place / "dir.eml").mkdir()
+    result = kept("send", "dir.eml")
+    assert result.exit_code == 1
+    assert "dir.eml: cannot be read: Is a directory" in result.stderr
+
+
+def test_many_recipients_on_the_command_line(kept: Run, ledger: WithLedger) -> None:
+    """Two thousand recipients are one message, each of them once."""
+    names = [f"u{number}@example.net" for number in range(2000)]
+    assert (
+        kept("send", "-", *(word for name in [*names, names[0]] for word in ("--to", name)), input=MAIL).exit_code == 0
+    )
+    ((stored, _),) = ledger(kept_mail)
+    assert [str(one.address) for one in stored.message.recipients] == names
+
+
+def test_100_mb_need_a_limit_that_allows_them(kept: Run, ledger: WithLedger, place: Path) -> None:
+    """SUB-24: too large by default, for a file and for sendmail's standard input; whole where `listen.max_size` is raised."""
+    large = MAIL + (b"x" * 99 + b"\n") * 1024**2
+    (place / "large.eml").write_bytes(large)
+    result = kept("send", "large.eml")
+    assert result.exit_code == 1
+    assert "listen.max_size allows 52428800" in result.stderr
+    assert kept("sendmail", "-i", "b@example.org", input=large).exit_code == 65
+    assert kept("queue", "list").stdout == ""
+    assert kept("send", "large.eml", "--to", "b@example.org", LISTEN__MAX_SIZE="200M").exit_code == 0
+    ((stored, content),) = ledger(kept_mail)
+    assert stored.message.envelope.content.size == len(content)
+    assert content.count(b"\r\n" + b"x" * 99) == 1024**2
+
+
+def test_a_full_redis_is_told(redis_url: str, kept: Run) -> None:
+    """SUB-31: `send` names the server that is full; sendmail says "try again" with 75; afterwards mail goes again."""
+    with Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", 1024)
+        try:
+            full = kept("send", "-", input=MAIL)
+            assert (full.exit_code, full.stdout) == (1, "")
+            assert "is full" in full.stderr
+            assert kept("sendmail", "-t", "-i", input=MAIL).exit_code == 75
+        finally:
+            client.config_set("maxmemory", 0)
+    assert kept("send", "-", input=MAIL).exit_code == 0
+
+
+def test_sendmail_takes_out_an_old_return_path(kept: Run, ledger: WithLedger) -> None:
+    """SMTP-46, SUB-08 (RFC 5321 4.4, RFC 6409 8): where mail originates, it has a date and an id, and no Return-Path."""
+    old = b"Return-Path:\n\t<old@example.net>\n"
+    assert kept("sendmail", "-i", "-f", "a@example.com", "x@example.net", input=old + MAIL + old).exit_code == 0
+    ((_, content),) = ledger(kept_mail)
+    head, _, body = content.partition(b"\r\n\r\n")
+    assert b"Return-Path" not in head
+    assert b"\r\nDate: " in head
+    assert b"\r\nMessage-ID: <" in head
+    assert body.endswith(old.replace(b"\n", b"\r\n"))
+
+
 def test_sendmail_as_programs_call_it(kept: Run, ledger: WithLedger) -> None:
     """Flags of all habits are understood; a lone dot ends the message; missing fields are added (RFC 5322 3.6)."""
     mail = b"Subject: x\n\nhello\n.\nlost\n"
@@ -127,7 +221,7 @@ def test_sendmail_gives_a_text_without_header_one(kept: Run, ledger: WithLedger)
     ],
 )
 def test_sendmail_statuses(kept: Run, arguments: tuple[str, ...], mail: bytes, status: int) -> None:
-    """Exit statuses are those of sysexits.h, with one sentence each, and nothing is kept."""
+    """SMTP-45, SUB-05: exit statuses are those of sysexits.h, with one sentence each, and nothing is kept."""
     result = kept("sendmail", *arguments, input=mail)
     assert result.exit_code == status, result.stderr
     assert len(result.stderr.splitlines()) == 1

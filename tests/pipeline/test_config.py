@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from delivery.wire import Timeouts
 from pipeline.config import ConfigError, find_file, load
 from pipeline.settings import format_duration, parse_duration
 from stages.destination import Destination, RouteKind, TlsLevel
@@ -212,3 +213,50 @@ def test_limits_of_a_destination_say_only_what_differs(tmp_path: Path) -> None:
     )
     slow = config.policy_for(Destination(RouteKind.MX, "slow.example", 25)).limits
     assert (slow.connections, slow.messages_per_connection, slow.recipients_per_transaction) == (2, 7, 100)
+
+
+def test_the_timers_of_smtp_are_those_of_the_rfc_and_each_can_be_set() -> None:
+    """SMTP-26, SUB-35 (RFC 5321 4.5.3.2): five minutes for greeting and commands, two for DATA, three a block, ten for the dot."""
+    made = load(None, {}).smtp_settings().timeouts
+    minutes = {"greeting": 5, "command": 5, "data": 2, "block": 3, "dot": 10}
+    assert {name: getattr(made, name) for name in minutes} == {name: 60 * n for name, n in minutes.items()}
+    assert all(getattr(Timeouts(), name) == 60 * n for name, n in minutes.items())
+    assert load(None, {}).listen.timeout >= timedelta(minutes=5)
+    changed = load(None, {f"DANEPIPE_SMTP__{name.upper()}_TIMEOUT": "7s" for name in [*minutes, "connect"]})
+    assert {getattr(changed.smtp_settings().timeouts, name) for name in [*minutes, "connect"]} == {7.0}
+
+
+def test_the_schedule_by_default_and_as_it_is_set() -> None:
+    """SMTP-51, SMTP-52, DSN-06 (RFC 5321 4.5.4.1): 30 min twice, 1 h, 2 h, then every 3 h for five days; a notice at 4 h."""
+    made = load(None, {}).schedule()
+    assert made.intervals == tuple(timedelta(minutes=minutes) for minutes in (30, 30, 60, 120, 180))
+    assert (made.lifetime, made.bounce_lifetime) == (timedelta(days=5), timedelta(days=1))
+    assert made.delay_notice == timedelta(hours=4)
+    given = {"LIFETIME": "4d", "BOUNCE_LIFETIME": "2d", "RETRY": "1h,2h", "DELAY_NOTICE": "6h", "JITTER": "0"}
+    other = load(None, {f"DANEPIPE_QUEUE__{name}": text for name, text in given.items()}).schedule()
+    assert (other.lifetime, other.bounce_lifetime, other.delay_notice) == tuple(timedelta(hours=h) for h in (96, 48, 6))
+    assert (other.intervals, other.jitter) == ((timedelta(hours=1), timedelta(hours=2)), 0.0)
+
+
+def test_reports_come_from_a_person() -> None:
+    """DSN-25, DSN-29 (RFC 3464 2): the postmaster of this host writes them, or whom the configuration names."""
+    made = load(None, {"DANEPIPE_HOSTNAME": "out.example.com"}).dsn_settings()
+    assert (made.reporting_mta, made.postmaster) == ("out.example.com", "postmaster@out.example.com")
+    named = {"DANEPIPE_HOSTNAME": "out.example.com", "DANEPIPE_BOUNCE__POSTMASTER": "help@example.com"}
+    assert load(None, named).dsn_settings().postmaster == "help@example.com"
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_a_listener_open_to_all_is_refused(network: str) -> None:
+    """DSN-22, SUB-32 (RFC 5321 6.2, 7.8): an open relay would send reports to whoever is named as a sender: not started."""
+    with pytest.raises(ConfigError, match=r"listen\.allow.*would let the whole Internet send mail"):
+        load(None, {"DANEPIPE_LISTEN__ALLOW": f"192.0.2.0/24,{network}"})
+    assert "0.0.0.0/0" not in load(None, {}).listen.allow
+
+
+def test_addresses_of_ours_are_compared_in_one_spelling() -> None:
+    """SMTP-14: an own IPv6 address is known however it is written."""
+    policy = load(None, {"DANEPIPE_SMTP__OWN_ADDRESSES": "2001:DB8:0::1,192.0.2.1"}).policy_for(
+        Destination(RouteKind.MX, "example.com", 25)
+    )
+    assert policy.own_addresses == {"2001:db8::1", "192.0.2.1"}

@@ -95,7 +95,7 @@ _SEEN = {
     "issuer": "Issued by",
     "not_before": "Valid from",
     "not_after": "Valid until",
-    "chain": "Certificates sent",
+    "chain_length": "Certificates sent",
     "unreadable": "It cannot be read",
 }
 
@@ -107,8 +107,8 @@ def _certificate(case: _Case) -> tuple[str, ...]:
         value = case.certificate.get(key)
         if value not in (None, "", [], ()):
             lines.append(f"{label}: {_value(value)}")
-    compared = [one for one in case.certificate.get("reasons") or () if isinstance(one, Mapping)]
-    lines += [f"TLSA {clean(one.get('record', ''))}: {clean(one.get('reason', ''))}" for one in compared[:MAX_LINES]]
+    compared = [one for one in case.certificate.get("mismatch") or () if isinstance(one, Mapping)]
+    lines += [f"TLSA {clean(one.get('record', ''))}: {clean(one.get('why', ''))}" for one in compared[:MAX_LINES]]
     return tuple(lines)
 
 

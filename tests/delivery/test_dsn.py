@@ -359,7 +359,7 @@ SEEN = {
     "issuer": "CN=Example CA",
     "not_before": "2026-01-01T00:00:00+00:00",
     "not_after": "2026-06-01T00:00:00+00:00",
-    "reasons": [{"record": str(RECORD), "reason": f"the server's public key is {'bb' * 32}"}],
+    "mismatch": [{"record": str(RECORD), "why": f"the server's public key is {'bb' * 32}"}],
 }
 
 
@@ -418,7 +418,7 @@ def test_a_zone_full_of_records_does_not_fill_the_report() -> None:
     many = SEEN | {
         "records": [str(RECORD)] * 500,
         "names": ["a.example"] * 500,
-        "reasons": [{"record": "r", "reason": "w"}] * 500,
+        "mismatch": [{"record": "r", "why": "w"}] * 500,
     }
     assert len(report(failed(reason=refused(Trouble.MISMATCH, many))).content) < 10_000
 

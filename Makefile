@@ -21,7 +21,7 @@ check: $(VENV)/.tests-installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.tests-installed
-	$(BIN)/python -m ops.bench
+	$(BIN)/python -m ops.bench $(ARGS)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "danepipe needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }

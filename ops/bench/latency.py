@@ -1,8 +1,8 @@
 """Idle latency: from our 250 to the remote server's 250, one message at a time with pauses in between.
 
-A real `danepipe up` sends into the lab: signed zones, a real Unbound, TLS hosts verified by DANE. The pauses are random,
-so that whatever an idle process does by polling shows. The first series goes to one domain whose DNS answers are known,
-the second to a new domain each time.
+A real `danepipe up` sends into the lab: signed zones, a real Unbound, TLS hosts verified by DANE. The pauses are
+random, so that whatever an idle process does by polling shows. The first series goes to one domain whose DNS answers
+are known, the second to a new domain each time.
 """
 
 import asyncio

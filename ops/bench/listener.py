@@ -21,6 +21,7 @@ import click
 
 from ops.bench.figures import Figure, NotHere, median
 from ops.bench.load import Load, send
+from pipeline import log
 from pipeline.accept.address import parse_address
 from pipeline.accept.door import RecipientRequest, Submission, prepare
 from pipeline.accept.smtp import Listener, ListenerSettings
@@ -53,6 +54,7 @@ def serve_ours(pipe: Connection) -> None:
         return _keep(submission)
 
     async def main() -> None:
+        log.configure(role="accept", level="warning")
         listener = Listener(ListenerSettings(port=0, hostname=HOST), submit)
         await listener.start()
         await _until_told(pipe, listener.port)

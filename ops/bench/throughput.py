@@ -1,8 +1,8 @@
 """How fast a whole `danepipe up` takes mail in, and how fast it delivers, to one and to 100 domains with DANE.
 
-The load and the far end (`ops.bench.sink`) share the machine with danepipe, so rates say what this machine does with all
-three; the processor time per message is danepipe's alone, with its Redis. DANE is complete: signed zones, Unbound,
-a certificate for each host that a TLSA record names. "Accept" goes to a port where nobody listens, with workers at work.
+The load and the far end (`ops.bench.sink`) share the machine with danepipe, so rates say what this machine does with
+all three; the processor time per message is danepipe's alone, with its Redis. DANE is complete: signed zones, Unbound,
+a certificate for each host that a TLSA record names. "Accept" ends with our last 250, "end to end" with the sink's.
 """
 
 import asyncio

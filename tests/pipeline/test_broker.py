@@ -54,6 +54,7 @@ def test_the_end_of_a_job_wakes_a_consumer_that_holds_all_it_may(broker: WakingR
     _enqueue(broker, unique)
     consumer = broker.consume(QUEUE + unique, prefetch=1, timeout=LONG)
     first = next(consumer)
+    assert first is not None
     got: list[object] = []
     thread = _waiting(consumer, got)
     consumer.ack(first)

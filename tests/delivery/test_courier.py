@@ -300,7 +300,7 @@ async def test_more_than_one_reply_to_the_content_ends_the_connection() -> None:
 
 
 async def test_without_a_host_every_message_gets_its_attempt() -> None:
-    """SMTP-17 (RFC 5321 4.5.4.1): dead hosts are tried once for a queue and not for each message; nobody is left without an attempt."""
+    """RFC 5321 4.5.4.1: dead hosts are tried once for a queue and not for each message; nobody is left without an attempt."""
     async with hosts(None, Script(greeting="554 no")) as running:
         attempts = await carry(plan(running, CLEAR), numbered(4))
     assert [attempt.transaction for attempt in attempts] == [None] * 4

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline import log
+from pipeline.worker import NOT_STARTED
 
 LONGEST_PAUSE = 10.0
 STEADY = 30.0  # seconds after which a child that ends is no longer one that keeps ending
@@ -50,7 +51,7 @@ class Keeper:
         self.name = name
         self._command = tuple(command)
         # the child ends by itself when its supervisor is gone
-        self._environ = {**os.environ, **environ, "DANEPIPE_WORKER": name}
+        self._environ = {**os.environ, **environ, "DANEPIPE_WORKER": str(os.getpid())}
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.process: asyncio.subprocess.Process | None = None
@@ -63,10 +64,13 @@ class Keeper:
         loop, pause = asyncio.get_running_loop(), 0.1
         while not self._ending.is_set():
             began = loop.time()
-            self.process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environ, start_new_session=True,
-            )  # fmt: skip
-            status = await self.process.wait()
+            try:
+                self.process = await asyncio.create_subprocess_exec(
+                    *self._command, env=self._environ, start_new_session=True,
+                )  # fmt: skip
+                status = await self.process.wait()
+            except OSError:  # no memory, no process left: that may pass
+                status = NOT_STARTED
             if self._ending.is_set():
                 return
             log.emit("process.died", level="error", worker=self.name, status=status)
@@ -99,8 +103,8 @@ class Keeper:
 
 async def supervisor_gone() -> None:
     """Return when the process that started us is gone; never for a process that nobody supervises."""
-    parent = os.getppid()
-    if not os.environ.get("DANEPIPE_WORKER"):
+    supervisor = os.environ.get("DANEPIPE_WORKER")
+    if not supervisor:
         await asyncio.Event().wait()
-    while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody of this
+    while str(os.getppid()) == supervisor:  # noqa: ASYNC110 - the system tells nobody of this
         await asyncio.sleep(1.0)

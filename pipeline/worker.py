@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline import log
 
+NOT_STARTED = 127  # the status of a process that could not be started, as shells say it
 WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it looks by itself
 
 
@@ -45,9 +46,9 @@ class Workers:
         """Start them all."""
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in range(self._settings.processes)]
 
-    async def _spawn(self, slot: int) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> asyncio.subprocess.Process:
         settings = self._settings
-        environ = {**os.environ, **settings.environ, "DANEPIPE_WORKER": str(slot)}
+        environ = {**os.environ, **settings.environ, "DANEPIPE_WORKER": str(os.getpid())}
         if settings.config is not None:
             environ["DANEPIPE_CONFIG"] = str(settings.config)
         arguments = ["--threads", str(settings.threads), *(f"--queue={queue}" for queue in settings.queues)]
@@ -60,8 +61,11 @@ class Workers:
         while not self._stopping.is_set():
             loop = asyncio.get_running_loop()
             began = loop.time()
-            process = self.processes[slot] = await self._spawn(slot)
-            status = await process.wait()
+            try:
+                process = self.processes[slot] = await self._spawn()
+                status = await process.wait()
+            except OSError:  # no memory, no process left: that may pass
+                status = NOT_STARTED
             if self._stopping.is_set():
                 return
             log.emit("process.died", level="error", worker=slot, status=status)
@@ -97,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from dramatiq import Worker  # noqa: PLC0415 - importing the actors reads the configuration
+    from dramatiq.middleware import MiddlewareError  # noqa: PLC0415
 
     from pipeline import actors  # noqa: PLC0415
 
@@ -116,12 +121,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
-    parent = os.getppid()
-    worker.start()
+    supervisor = int(os.environ.get("DANEPIPE_WORKER") or os.getppid())
+
+    def watch() -> None:
+        while os.getppid() == supervisor:
+            ended.wait(1.0)
+        ended.set()  # nobody else would end us, and the start may be waiting for a Redis that is gone as well
+        actors.process.ended.set()
+
+    if "DANEPIPE_WORKER" in os.environ:
+        threading.Thread(target=watch, name="supervisor", daemon=True).start()
+    try:
+        worker.start()
+    except MiddlewareError as error:
+        sys.stderr.write(f"danepipe: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)  # the thread of the event loop would keep a process that does nothing
     try:
         while not ended.wait(1.0):
-            if os.getppid() != parent and os.environ.get("DANEPIPE_WORKER"):
-                break  # the supervisor is gone: nobody would end us
+            pass
     finally:
         worker.stop(timeout=25_000)
         actors.broker.close()

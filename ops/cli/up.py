@@ -12,20 +12,17 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import click
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from delivery.resolver import Resolver
 from ops.cli.parts import listener_settings, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
-from ops.supervise import Keeper, Stop
+from ops.supervise import LONGEST_PAUSE, STEADY, Keeper, Stop
 from pipeline import log
 from pipeline.accept.smtp import ListenerError, tls_context
 from pipeline.config import Config
-from pipeline.embedded import EmbeddedRedis, find_redis, socket_path
+from pipeline.embedded import EmbeddedRedis, NoRedis, find_redis
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers
 
@@ -154,7 +151,6 @@ class _Parts:
 async def _embedded(config: Config) -> AsyncIterator[None]:
     """Run the private Redis, and start it again should it die."""
     server = EmbeddedRedis(config.store.dir, binary=find_redis())
-    await _end_orphan(config.store.dir)
     await server.start()
     log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
     watch = asyncio.create_task(_watched(server))
@@ -167,34 +163,20 @@ async def _embedded(config: Config) -> AsyncIterator[None]:
 
 
 async def _watched(server: EmbeddedRedis) -> None:
+    loop, pause = asyncio.get_running_loop(), 0.5
     while True:
-        await asyncio.sleep(1.0)
-        try:
-            os.kill(server.pid, 0)
-        except ProcessLookupError:
-            log.emit("process.died", level="error", worker="redis", status=-1)
-            await server.start()
-            log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
-
-
-async def _end_orphan(directory: Path) -> None:
-    """End the Redis of an `up` that was killed: two servers must not write the same files. We hold the directory."""
-    path = socket_path(directory)
-    if not path.exists():
-        return
-    client = Redis.from_url(f"unix://{path}")
-    try:
-        await client.ping()
-    except (RedisError, OSError):
-        path.unlink(missing_ok=True)  # nobody listens there
-    else:
-        with contextlib.suppress(RedisError, OSError):  # it closes the connection as its answer
-            await client.shutdown(nosave=True)
-        async with asyncio.timeout(20):
-            while path.exists():  # noqa: ASYNC110 - the socket goes with the server, and nobody tells us
-                await asyncio.sleep(0.05)
-    finally:
-        await client.aclose()
+        began = loop.time()
+        log.emit("process.died", level="error", worker="redis", status=await server.ended())
+        while True:
+            pause = 0.5 if loop.time() - began > STEADY else min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            try:
+                await server.start()
+            except (NoRedis, OSError) as error:  # a full disk, say: mail waits, and we go on trying
+                log.emit("redis.unavailable", level="error", text=str(error))
+            else:
+                break
+        log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
 
 
 async def _announced(config: Config, stop: Stop) -> None:

@@ -15,7 +15,7 @@ import aiosmtplib
 import pytest
 from redis.asyncio import Redis
 
-from pipeline.embedded import socket_path
+from pipeline.embedded import EmbeddedRedis, socket_path
 from tests.needs import program
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,9 @@ async def test_up_says_whether_dns_counts(start: Start) -> None:
     assert up.stderr is not None
     async with asyncio.timeout(PATIENCE):
         said_first, said_next = await up.stderr.readline(), await up.stderr.readline()
-    assert said_first.startswith(b"DNS: mail that DANE concerns waits, since the resolver 127.0.0.1@1 fails its self-test")
+    assert said_first.startswith(
+        b"DNS: mail that DANE concerns waits, since the resolver 127.0.0.1@1 fails its self-test"
+    )
     assert b"install Unbound" in said_next
     up.send_signal(signal.SIGINT)
     assert (await said(up))[0] == 0
@@ -230,3 +232,49 @@ async def test_a_second_signal_ends_at_once(start: Start, environ: dict[str, str
     assert status == 1
     assert err.splitlines()[-1].startswith("danepipe: ended at once")
     assert gone(work["pid"])
+
+
+async def test_a_redis_that_cannot_start_is_tried_again(start: Start, environ: dict[str, str]) -> None:
+    """When Redis dies and cannot start (a full disk, a damaged file), `up` says so and goes on trying (SMTP-50)."""
+    up = await start("up")
+    await is_up(up)
+    directory = Path(environ["DANEPIPE_STORE__DIR"]) / "redis" / "appendonlydir"
+    manifest = next(directory.glob("*.manifest"))
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"nonsense\n")
+    os.kill(int((directory.parents[1] / "redis.lock").read_text()), signal.SIGKILL)
+    await logged(environ, "redis.unavailable", role="up")
+    manifest.write_bytes(kept)
+    await until(lambda: len([one for one in events(environ) if one["event"] == "redis.started"]) == 2)
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+
+
+async def test_a_part_whose_supervisor_is_gone_ends(start: Start, environ: dict[str, str], redis_url: str) -> None:
+    """A part ends by itself also when its supervisor died before it looked, and when Redis is gone with it."""
+    gone_by_now = await start("config", "check")
+    await said(gone_by_now)
+    environ["DANEPIPE_WORKER"] = str(gone_by_now.pid)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline.worker", env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    assert (await said(worker))[0] == 0
+    environ["DANEPIPE_REDIS__URL"] = redis_url
+    assert (await said(await start("clock")))[0] == 0
+
+
+async def test_a_worker_that_cannot_start_ends(environ: dict[str, str], tmp_path: Path) -> None:
+    """What waiting does not mend ends a worker with a sentence, so that its supervisor learns of it."""
+    server = EmbeddedRedis(tmp_path / "unsafe")
+    await server.start()
+    client = Redis.from_url(server.url)
+    await client.config_set("appendonly", "no")
+    await client.aclose()
+    environ["DANEPIPE_REDIS__URL"] = server.url
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline.worker", env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    status, _, err = await said(worker)
+    await server.stop()
+    assert status == 1
+    assert err.startswith("danepipe: the worker cannot start: this Redis would lose mail")

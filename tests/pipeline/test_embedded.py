@@ -37,3 +37,20 @@ def test_a_long_directory_gets_a_short_socket(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 120)
     assert len(str(socket_path(deep))) < 108
     assert socket_path(deep) != socket_path(tmp_path / ("y" * 120))
+
+
+async def test_a_server_left_behind_is_ended_first(tmp_path: Path) -> None:
+    """SMTP-50: two servers never write the same files, even when the socket of the one left behind is gone."""
+    left, server = EmbeddedRedis(tmp_path), EmbeddedRedis(tmp_path)
+    await left.start()
+    client = connect(left.url)
+    assert await Ledger(client).accept(message(), b"x\r\n") is True
+    await client.aclose()
+    left.socket.unlink()
+    await server.start()
+    assert await left.ended() == 0
+    client = connect(server.url)
+    assert await Ledger(client).content(message().id) == b"x\r\n"
+    await client.aclose()
+    await server.stop()
+    assert await server.ended() == 0

@@ -64,3 +64,12 @@ def test_levels_below_the_threshold_are_left_out(tmp_path: Path, lines: Path) ->
     log.emit("stage.error", level="error", error="x")
     assert [event["event"] for event in _read(tmp_path / "quiet.jsonl")] == ["stage.error"]
     assert not _read(lines)
+
+
+def test_a_full_disk_does_not_stop_the_mail(lines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mail that was delivered is settled also when that cannot be logged, or it would be delivered again (SMTP-57)."""
+    log.configure(role="test", file=Path("/dev/full"))
+    log.emit("message.done", message="M1")
+    assert "could not be logged" in capsys.readouterr().err
+    assert not _read(lines)
+    log.configure(role="test", file=lines)

@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -126,7 +126,7 @@ class Spine:
         """Make the resolver of this process, with the shared cache behind its own."""
         return Resolver(
             self.config.dns_settings(), now=utc_now, shared=SharedAnswers(self.redis),
-            on_event=lambda name, fields: log.emit(name, level=_level(name), **fields),
+            on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
         )  # fmt: skip
 
     def runner(self, resolver: Resolver) -> Runner:
@@ -152,8 +152,11 @@ class Spine:
         )
 
 
-def _level(event: str) -> str:
-    return "error" if event == "resolver.suspended" else "info"
+def _level(event: str, fields: Mapping[str, Any]) -> str:
+    """Give the weight of what a resolver tells: mail stands still, something is amiss, or all is well."""
+    if event == "resolver.suspended":
+        return "error"
+    return "warning" if event == "resolver.cache" or fields.get("passed") is False else "info"
 
 
 def _enqueue(config: Config) -> Nudge:

@@ -63,7 +63,7 @@ async def run(
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="danepipe-demo-") as name:
         try:
-            async with Lab.open(Path(name) / "lab", _with_sender(scenarios)) as lab:
+            async with Lab.open(Path(name) / "lab", with_sender(scenarios)) as lab:
                 rows, fates = await _give(lab, Path(name), scenarios, patience)
         except (NoUnbound, DemoError) as error:
             Console(stderr=True).print(f"danepipe: {error}", highlight=False, soft_wrap=True)
@@ -80,7 +80,7 @@ async def run(
     return 1 if wrong else 0
 
 
-def _with_sender(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+def with_sender(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
     """Add the sender's domain, to which reports go."""
     there = any(scenario.domain == SENDER for scenario in scenarios)
     return tuple(scenarios) if there else (*named("sender"), *scenarios)
@@ -98,8 +98,8 @@ async def _give(lab: Lab, directory: Path, scenarios: Sequence[Scenario], patien
     )
     fates = Fates(log)
     async with danepipe_up(config, port):
-        await _send(port, scenarios)
-        rows = await _watch(lab, fates, scenarios, patience)
+        await send(port, scenarios)
+        rows = await watch(lab, fates, scenarios, patience)
     return rows, fates
 
 
@@ -146,7 +146,7 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else ""
 
 
-async def _send(port: int, scenarios: Sequence[Scenario]) -> None:
+async def send(port: int, scenarios: Sequence[Scenario]) -> None:
     """Send one message to each domain, all over one connection. Raises `DemoError`."""
     client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, timeout=30)
     try:
@@ -169,7 +169,7 @@ def _message(scenario: Scenario) -> EmailMessage:
     return message
 
 
-async def _watch(lab: Lab, fates: Fates, scenarios: Sequence[Scenario], patience: float) -> list[Row]:
+async def watch(lab: Lab, fates: Fates, scenarios: Sequence[Scenario], patience: float) -> list[Row]:
     """Look at log and hosts until every message has come to its end as expected, or patience has."""
     until = time.monotonic() + patience
     while True:

@@ -95,10 +95,10 @@ class Unbound:
         return self._directory / "unbound.conf"
 
     async def open(self) -> None:
-        """Start it and wait until it answers. Raises `NoUnbound`."""
+        """Start it and wait until it answers; one that was closed comes back on its port. Raises `NoUnbound`."""
         program = find_unbound()
         for _ in range(5):  # a port that was free may be taken before Unbound binds it
-            self.port = _free_port()
+            self.port = self.port or _free_port()
             self.config.write_text(self._text())
             with (self._directory / "unbound.log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
@@ -107,6 +107,7 @@ class Unbound:
             if await self._answers():
                 return
             await self.close()
+            self.port = 0
         log_text = (self._directory / "unbound.log").read_text(errors="replace").strip()
         raise NoUnbound(f"Unbound does not start: {log_text.splitlines()[-1] if log_text else 'it says nothing'}")
 

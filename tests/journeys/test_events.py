@@ -1,0 +1,239 @@
+"""One run of the demonstration, with things that go wrong beside it, writes every documented event, each by its schema.
+
+The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
+excludes a recipient, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
+longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, and the resolver goes away and comes back.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+import jsonschema
+import pytest
+from redis.asyncio import Redis
+
+from ops.lab.demo import danepipe_up, send, watch, with_sender
+from ops.lab.fates import Fates
+from ops.lab.scenarios import ALL
+from ops.lab.world import Lab
+from pipeline.embedded import socket_path
+from pipeline.log import EVENTS
+from tests.journeys.test_kill import until
+from tests.needs import free_port, program
+from tests.plugin.install import install
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "ops" / "docs" / "log-events.schema.json").read_text(encoding="utf-8"))
+PATIENCE = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A running danepipe in its lab, and what can be done to it from outside."""
+
+    lab: Lab
+    config: Path
+    port: int
+    up: int  # process id of `danepipe up`
+    log: Path
+    redis: Redis
+    suspended: Path  # the list that the plug-in reads
+
+    def events(self, event: str = "", **wanted: object) -> list[Mapping[str, Any]]:
+        """Give the events of the log so far, of one kind and with some values if that is asked."""
+        whole = self.log.read_bytes().rpartition(b"\n")[0]
+        found = [json.loads(line) for line in whole.splitlines()]
+        return [
+            one
+            for one in found
+            if event in {"", one["event"]} and all(one.get(key) == value for key, value in wanted.items())
+        ]
+
+    async def written(self, event: str, count: int = 1, **wanted: object) -> None:
+        """Wait for events."""
+        await until(lambda: len(self.events(event, **wanted)) >= count, PATIENCE)
+
+    async def seen(self, condition: Callable[[], Any]) -> None:
+        """Wait for something else that other processes do."""
+        await until(condition, PATIENCE)
+
+    async def command(self, *arguments: str) -> int:
+        """Run a command of danepipe; returns its exit status."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments, stdout=asyncio.subprocess.DEVNULL
+        )
+        return await process.wait()
+
+    async def mail(self, recipient: str) -> None:
+        """Send a message."""
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=self.port, start_tls=False) as client:
+            await client.sendmail("sender@sender.lab", [recipient], b"Subject: x\r\n\r\nbody\r\n")
+
+    def arrived(self, recipient: str) -> bool:
+        """Tell whether a host of the lab has a message for a recipient."""
+        return any(recipient in message.recipients for message in self.lab.inbox.messages)
+
+    @property
+    def worker(self) -> int:
+        """Give the process id of the worker that started last."""
+        return int(self.events("process.started", role="work")[-1]["pid"])
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """Start the lab and danepipe with one worker, short leases, frequent self-tests and the plug-in in its place."""
+    program("unbound")
+    program("redis-server")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{install(tmp_path / 'site')}")
+    monkeypatch.setenv("SUSPENDED_SENDERS", str(tmp_path / "suspended.txt"))
+    async with Lab.open(tmp_path / "lab", with_sender(ALL)) as lab, _up(lab, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _up(lab: Lab, directory: Path) -> AsyncIterator[Scene]:
+    port, log = free_port(), directory / "danepipe.log"
+    config = lab.write_config(
+        directory / "danepipe.toml",
+        more={
+            "redis": {"url": "embedded", "allow_unsafe": True},
+            "listen": {"smtp": f"127.0.0.1:{port}", "max_size": "1M"},
+            "store": {"dir": str(directory / "var")},
+            "log": {"file": str(log), "level": "debug"},
+            "work": {"processes": 1, "threads": 8, "lease": "5s"},
+            "dns": {"canary_interval": "1s", "timeout": "2s"},
+            "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
+        },
+    )
+    async with danepipe_up(config, port) as pid:
+        client = Redis(unix_socket_path=str(socket_path(directory / "var")))
+        yield Scene(lab, config, port, pid, log, client, directory / "suspended.txt")
+        await client.aclose()
+
+
+async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
+    """Every kind that operators may alert on really comes, and each line is as the JSON Schema says."""
+    await send(scene.port, ALL)
+    rows = await watch(scene.lab, Fates(scene.log), ALL, PATIENCE)
+    assert [row.address for row in rows if not row.agrees] == []
+    await _refused_at_the_door(scene)
+    await _an_operator_steps_in(scene)
+    await _a_kept_answer_is_damaged(scene)
+    await _a_gatherer_raises(scene)
+    await _a_worker_is_silent(scene)
+    await _a_worker_dies(scene)
+    await _a_nudge_is_lost(scene)
+    await _redis_dies(scene)
+    await _the_resolver_goes_away(scene)
+    await scene.seen(lambda: scene.arrived("third@ee-311.lab"))
+    os.kill(scene.up, signal.SIGTERM)
+    await scene.written("process.stopped", role="up")
+    events = scene.events()
+    assert {event["event"] for event in events} == set(EVENTS)
+    check = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert [(event, error.message) for event in events for error in check.iter_errors(event)] == []
+    assert _told(events, "stage.verdict", "facts") <= _documented("stage.verdict", "facts")
+    assert _told(events, "delivery.attempt", "tls") <= _documented("delivery.attempt", "tls")
+
+
+def _told(events: Sequence[Mapping[str, Any]], kind: str, field: str) -> set[str]:
+    return {key for event in events if event["event"] == kind for key in event[field]}
+
+
+def _documented(kind: str, field: str) -> set[str]:
+    (event,) = [event for event in SCHEMA["oneOf"] if event["title"] == kind]
+    return set(event["properties"][field]["properties"])
+
+
+async def _refused_at_the_door(scene: Scene) -> None:
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=scene.port, start_tls=False) as client:
+        await client.ehlo()
+        with pytest.raises(aiosmtplib.SMTPSenderRefused):
+            await client.mail("sender@sender.lab", options=["SIZE=99999999"])
+    await scene.written("message.refused")
+
+
+async def _an_operator_steps_in(scene: Scene) -> None:
+    await scene.redis.config_set("appendfsync", "everysec")
+    assert await scene.command("queue", "hold", "--domain", "down.lab", "--reason", "asked to wait") == 0
+    await scene.redis.config_set("appendfsync", "always")
+    assert await scene.command("exclude", "add", "*@nowhere.lab", "--expires", "1d") == 0
+    for event in ("redis.unsafe", "queue.action", "exclusion.changed"):
+        await scene.written(event)
+
+
+async def _a_kept_answer_is_damaged(scene: Scene) -> None:
+    await scene.redis.set("dp:dns:never-asked.lab/MX", b"found {}")
+    await scene.mail("user@never-asked.lab")
+    await scene.written("resolver.cache")
+    await scene.written("bounce.sent", codes=["dns.nxdomain"], recipients=["user@never-asked.lab"])
+
+
+async def _a_gatherer_raises(scene: Scene) -> None:
+    scene.suspended.write_text("nonsense\n")
+    await scene.mail("first@ee-311.lab")
+    await scene.written("stage.error", stage="suspend")
+    scene.suspended.write_text("")
+    await scene.seen(lambda: scene.arrived("first@ee-311.lab"))
+
+
+async def _a_worker_is_silent(scene: Scene) -> None:
+    """Let the list be a pipe, so that the worker waits inside its lease; stop it there until the clock gives up on it."""
+    scene.suspended.unlink()
+    os.mkfifo(scene.suspended)
+    pipe = os.open(scene.suspended, os.O_RDWR)
+    await scene.mail("second@ee-311.lab")
+    while not await scene.redis.zcard("dp:claims"):  # noqa: ASYNC110 - the worker has no event to wait for
+        await asyncio.sleep(0.02)
+    worker = scene.worker
+    os.kill(worker, signal.SIGSTOP)
+    await scene.written("lease.reaped")
+    scene.suspended.unlink()
+    scene.suspended.write_text("")
+    os.close(pipe)
+    os.kill(worker, signal.SIGCONT)
+    await scene.written("lease.lost")
+    await scene.seen(lambda: scene.arrived("second@ee-311.lab"))
+
+
+async def _a_worker_dies(scene: Scene) -> None:
+    started = len(scene.events("process.started", role="work"))
+    os.kill(scene.worker, signal.SIGKILL)
+    await scene.written("process.died", worker=0)
+    await scene.written("process.started", started + 1, role="work")
+
+
+async def _a_nudge_is_lost(scene: Scene) -> None:
+    """Put something in the way of the broker's queue: the message is kept, and the clock's sweep makes it good later."""
+    await scene.redis.set("dp:dramatiq:route", "in the way")
+    await scene.mail("third@ee-311.lab")
+    await scene.written("nudge.failed")
+    await scene.written("log.library")
+    await scene.redis.delete("dp:dramatiq:route")
+
+
+async def _redis_dies(scene: Scene) -> None:
+    """Kill Redis while its supervisor is stopped, so that it is away until the others have seen it."""
+    redis = int((await scene.redis.info("server"))["process_id"])
+    os.kill(scene.up, signal.SIGSTOP)
+    os.kill(redis, signal.SIGKILL)
+    await scene.written("redis.unavailable", role="clock")
+    os.kill(scene.up, signal.SIGCONT)
+    await scene.written("redis.started", 2)
+    await scene.written("redis.restored")
+
+
+async def _the_resolver_goes_away(scene: Scene) -> None:
+    await scene.lab.unbound.close()
+    await scene.written("resolver.suspended")
+    await scene.lab.unbound.open()
+    await scene.written("resolver.restored")

@@ -21,7 +21,6 @@ from stages.plan import Trouble
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLOCK = 65_536
 
@@ -56,7 +55,8 @@ class Timeouts:
 
 def normal(content: bytes) -> bytes:
     """Give content with CRLF line ends only, the last line ended too (RFC 5321 sections 2.3.8 and 4.1.1.4)."""
-    if _BARE.search(content):
+    whole = content.count(b"\r\n")  # counting is many times faster than any search for a bare one
+    if content.count(b"\n") != whole or content.count(b"\r") != whole:
         content = _LINE_END.sub(b"\r\n", content)
     return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
 

@@ -2,7 +2,8 @@
 
 A verdict counts once it is committed under the lease it was made under; a lost lease means that somebody else has
 the work, and nothing is written. An exception out of a stage or a gatherer is a fault of ours: it is logged, the
-group goes back where it came from, and `StageBroke` is raised so that Dramatiq brings the job back.
+group over which it came is set aside for a while so that it stops no other, and `StageBroke` is raised so that
+Dramatiq brings the job back. What a host has taken is never sent again for a fault of ours: it is held.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from delivery.courier import Courier, Parcel
 from pipeline import log
 from pipeline.facts import Gatherer
 from pipeline.line import Line
-from pipeline.store.codec import decode, encode
+from pipeline.store.codec import CodecError, decode, encode
+from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Changes, Committed, Ledger, group_of, number_of
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Consigned, Consignment, Facts, Level, Notice, NoticeKind, Owed, Planned, Routed, Stage
@@ -30,11 +32,12 @@ from stages.reason import Reason
 from stages.retry import GiveUp, Schedule, after_defer, note_failure
 from stages.verdict import Defer, Done, Proceed, Refuse, Verdict, check_partition
 
+RETRY_STORE = 1.0  # seconds between tries while Redis is away
 TRANSIENT = frozenset({Trouble.LOOKUP_MX, Trouble.LOOKUP_ADDRESS, Trouble.LOOKUP_TLSA, Trouble.SUSPENDED})
 
 
 class StageBroke(Exception):  # noqa: N818 - it says what happened
-    """A stage or gatherer raised. The mail is where it was; the job comes back by Dramatiq's retries."""
+    """A stage or gatherer raised. The mail returns to its place; the job comes back by Dramatiq's retries."""
 
 
 class TransientLookup(Exception):  # noqa: N818 - not a fault of ours
@@ -46,6 +49,7 @@ class Limits:
     """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
 
     `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
+    `aside`: how long a group over which a stage broke rests before it is tried again.
     """
 
     batch: int = 100
@@ -54,6 +58,7 @@ class Limits:
     fair_share: int = 100
     fair_time: timedelta = timedelta(seconds=30)
     plan_floor: timedelta = timedelta(seconds=5)
+    aside: timedelta = timedelta(seconds=30)
 
 
 @dataclass(slots=True)
@@ -94,25 +99,23 @@ class Runner:
         nudges: set[str] = set()
         gate = asyncio.Semaphore(tools.limits.commits)
 
-        async def rule(group: str, item: object) -> None:
+        async def rule(group: str, read: Callable[[], object | None]) -> None:
             nonlocal broken
             async with gate:
-                if item is None:  # settled and gone: nothing is owed to it any more
-                    await self.ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
-                    return
                 try:
-                    nudges.update(await self._rule(stage, token, group, item))
+                    nudges.update(await self._rule(stage, token, group, read()))
+                except (StoreFull, StoreUnavailable):
+                    raise
                 except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
                     broken = error
-                    log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
-                    await self.ledger.give_back(token, [group])
+                    await self._set_aside(stage, token, group, error)
 
         async with self._leased(token):
             items = await self._items(stage, groups)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    for group, item in zip(groups, items, strict=True):
-                        tasks.create_task(rule(group, item))
+                    for group, read in zip(groups, items, strict=True):
+                        tasks.create_task(rule(group, read))
             except ExceptionGroup as several:  # Redis is away: what it interrupted comes back when the lease is over
                 raise several.exceptions[0] from several
         await tools.nudge(sorted(nudges))
@@ -120,13 +123,21 @@ class Runner:
             raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
         return len(groups) == tools.limits.batch
 
-    async def _items(self, stage: Stage, groups: Sequence[str]) -> list[object | None]:
-        if stage is self._tools.line.first:
-            return list(await self.ledger.load(groups))
-        payloads = await self.ledger.payloads(stage.name, groups)
-        return [None if payload is None else decode(stage.takes, payload) for payload in payloads]
+    async def _set_aside(self, stage: Stage, token: str, group: str, error: Exception) -> None:
+        log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
+        await self.ledger.set_aside(token, group, self._tools.now() + self._tools.limits.aside)
 
-    async def _rule(self, stage: Stage, token: str, group: str, item: object) -> set[str]:
+    async def _items(self, stage: Stage, groups: Sequence[str]) -> list[Callable[[], object | None]]:
+        """Fetch the items of a batch; each is read by itself, so that one that cannot be read stops no other."""
+        if stage is self._tools.line.first:
+            rows = await self.ledger.rows(groups)
+            return [partial(self.ledger.read, group, row) for group, row in zip(groups, rows, strict=True)]
+        return [partial(_read, stage.takes, payload) for payload in await self.ledger.payloads(stage.name, groups)]
+
+    async def _rule(self, stage: Stage, token: str, group: str, item: object | None) -> set[str]:
+        if item is None:  # settled and gone: nothing is owed to it any more
+            await self.ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
+            return set()
         started = self._tools.now()
         message = message_of(item)
         verdicts = await self._decide(stage, item, message.recipient_ids)
@@ -152,6 +163,14 @@ class Runner:
         for wanted in stage.wants:
             facts[wanted] = await self._gatherer(stage, wanted).gather(item)
         return self._checked(stage, item, facts, expected)
+
+    async def _gathered(self, stage: Stage, wanted: type, item: object) -> object:
+        try:
+            return await self._gatherer(stage, wanted).gather(item)
+        except (StageBroke, StoreFull, StoreUnavailable):
+            raise
+        except Exception as error:
+            raise StageBroke(f"stage {stage.name} wants {wanted.__name__}: {error!r}") from error
 
     def _gatherer(self, stage: Stage, wanted: type) -> Gatherer:
         try:
@@ -214,7 +233,8 @@ class Runner:
         changes: Changes,
         dane: DanePolicy,
     ) -> None:
-        named = [recipient for recipient in message.recipients if recipient.id in set(verdict.recipients)]
+        ruled = set(verdict.recipients)
+        named = [recipient for recipient in message.recipients if recipient.id in ruled]
         match verdict:
             case Defer():
                 self._defer(message, named, verdict, changes, dane)
@@ -334,17 +354,37 @@ class Runner:
             if not groups:
                 return
             async with self._leased(token):
+                rule = partial(self._rule_batch, stage, key, token, facts=facts, last_try=last_try)
                 try:
-                    going_on = await self._rule_batch(stage, key, token, groups, facts, last_try=last_try)
+                    going_on = await self._unbroken(stage, token, groups, rule)
                 except TransientLookup:
                     await self.ledger.give_back(token)
                     raise
-                except Exception as error:
-                    log.emit("stage.error", level="error", stage=stage.name, group=groups[0], error=repr(error))
-                    await self.ledger.give_back(token)
-                    raise StageBroke(f"stage {stage.name}: {error!r}") from error
             if going_on:
                 return
+
+    async def _unbroken(
+        self, stage: Stage, token: str, groups: list[str], rule: Callable[[list[str]], Awaitable[bool]]
+    ) -> bool:
+        """Rule on a batch; where that breaks, on each group by itself, so that only those rest that break it."""
+        try:
+            return await rule(groups)
+        except (StoreFull, StoreUnavailable, TransientLookup):
+            raise
+        except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
+            broken = error
+        alone = len(groups) == 1 or isinstance(broken, StageBroke)  # facts are about all of them
+        for group in groups:
+            try:
+                if not alone:
+                    await rule([group])
+                    continue
+            except (StoreFull, StoreUnavailable, TransientLookup):
+                raise
+            except Exception as error:  # noqa: BLE001 - see above
+                broken = error
+            await self._set_aside(stage, token, group, broken)
+        raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
 
     async def _rule_batch(
         self,
@@ -352,8 +392,8 @@ class Runner:
         key: str,
         token: str,
         groups: list[str],
-        facts: dict[type, object],
         *,
+        facts: dict[type, object],
         last_try: bool,
     ) -> bool:
         """Rule on one batch; returns True when it was passed on (the next stage then takes the whole queue)."""
@@ -372,7 +412,7 @@ class Runner:
             return True
         for wanted in stage.wants:
             if wanted not in facts:  # one survey for the whole queue
-                facts[wanted] = await self._gatherer(stage, wanted).gather(item)
+                facts[wanted] = await self._gathered(stage, wanted, item)
         expected = tuple(recipient for message in present.values() for recipient in message.recipient_ids)
         verdicts = self._checked(stage, item, facts, expected)
         if not last_try and any(isinstance(v, Defer) and v.reason.code in TRANSIENT for v in verdicts):
@@ -436,9 +476,14 @@ class Runner:
         group: str,
         message: Message,
         verdicts: Sequence[Verdict],
+        held: Sequence[Recipient] = (),
     ) -> None:
         """Commit the verdicts on one group; recipients that proceed stay in the ready queue."""
         changes = Changes()
+        if held:
+            for recipient in held:
+                changes.put(recipient)
+            changes.hold(group_of(message.id, (number_of(one.id) for one in held)), self._tools.now())
         dane = self._tools.policy_for(Destination.parse(key)).dane
         mine = set(message.recipient_ids)
         for verdict in verdicts:
@@ -447,7 +492,19 @@ class Runner:
                 changes.to_ready(key, group_of(message.id, map(number_of, share)))
             elif share and not isinstance(verdict, Proceed):
                 self._settle(stage, message, replace(verdict, recipients=share), changes, dane)
-        await self._tools.nudge(sorted(self._after(message, group, await self.ledger.commit(token, group, changes))))
+        committed = await self._commit(token, group, changes)
+        await self._tools.nudge(sorted(self._after(message, group, committed)))
+
+    async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
+        """Commit what a host may have answered: while Redis is away, try for as long as the lease may hold (SMTP-57)."""
+        ends = self._lease_end()
+        while True:
+            try:
+                return await self.ledger.commit(token, group, changes)
+            except (StoreFull, StoreUnavailable):
+                if self._tools.now() >= ends:
+                    raise
+                await asyncio.sleep(RETRY_STORE)
 
     async def _deliver(self, stage: Stage, key: str) -> None:
         """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled."""
@@ -463,18 +520,28 @@ class Runner:
         if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
             return
         backlog = 0
+        under_way: dict[MessageId, _UnderWay] = {}
         try:
             async with self._leased(token, slot=key):
-                await self._drain(stage, key, token, planned, policy)
+                try:
+                    await self._drain(stage, token, planned, policy, under_way)
+                except (StoreFull, StoreUnavailable):
+                    raise
+                except Exception as error:
+                    for work in under_way.values():
+                        await self._put_away(stage, key, token, work, error)
+                    raise StageBroke(f"stage {stage.name}: {error!r}") from error
         finally:
             await self.ledger.give_back(token)
             backlog = await self.ledger.close_slot(key, token)
         if backlog:
             await tools.nudge([f"{stage.name}:to:{key}"])
 
-    async def _drain(self, stage: Stage, key: str, token: str, planned: Planned, policy: Policy) -> None:
+    async def _drain(
+        self, stage: Stage, token: str, planned: Planned, policy: Policy, under_way: "dict[MessageId, _UnderWay]"
+    ) -> None:
         tools = self._tools
-        under_way: dict[MessageId, _UnderWay] = {}
+        key = planned.plan.destination.key
         deadline = tools.now() + tools.limits.fair_time
 
         async def parcels() -> AsyncIterator[Parcel]:
@@ -484,7 +551,12 @@ class Runner:
                 groups = await self.ledger.claim(f"ready:{key}", token, 1, self._lease_end())
                 if not groups:
                     return
-                (message,) = await self.ledger.load(groups)
+                (row,) = await self.ledger.rows(groups)
+                try:
+                    message = self.ledger.read(groups[0], row)
+                except CodecError as error:
+                    await self._set_aside(stage, token, groups[0], error)
+                    continue
                 if message is None or not message.recipients:
                     await self.ledger.commit(token, groups[0], Changes())
                     continue
@@ -501,6 +573,7 @@ class Runner:
     ) -> None:  # fmt: skip
         message_id = MessageId(attempt.recipients[0].partition("/")[0])
         work = under_way[message_id]
+        work.taken |= _taken(attempt)
         asked = set(attempt.recipients)
         part = replace(work.message, recipients=tuple(r for r in work.message.recipients if r.id in asked))
         for host in attempt.hosts:
@@ -508,15 +581,11 @@ class Runner:
                 "delivery.attempt", message=message_id, destination=planned.plan.destination.key, **_host_fields(host)
             )
         item = replace(planned, messages=(part,))
-        try:
-            facts: dict[type, object] = {Attempt: attempt, Policy: policy}
-            for wanted in stage.wants:
-                if wanted not in facts:
-                    facts[wanted] = await self._gatherer(stage, wanted).gather(item)
-            verdicts = self._checked(stage, item, facts, part.recipient_ids)
-        except Exception as error:
-            log.emit("stage.error", level="error", stage=stage.name, group=work.group, error=repr(error))
-            raise StageBroke(f"stage {stage.name}: {error!r}") from error
+        facts: dict[type, object] = {Attempt: attempt, Policy: policy}
+        for wanted in stage.wants:
+            if wanted not in facts:
+                facts[wanted] = await self._gathered(stage, wanted, item)
+        verdicts = self._checked(stage, item, facts, part.recipient_ids)
         self._log_shares(stage, part, verdicts, self._tools.now() - work.started)
         work.verdicts.extend(verdicts)
         work.left -= asked
@@ -525,6 +594,23 @@ class Runner:
             await self._commit_share(
                 stage, planned.plan.destination.key, token, work.group, work.message, work.verdicts
             )
+
+    async def _put_away(self, stage: Stage, key: str, token: str, work: "_UnderWay", error: Exception) -> None:
+        """Settle a group over which delivering broke: what was ruled stands, what was taken is held, the rest waits."""
+        log.emit("stage.error", level="error", stage=stage.name, group=work.group, error=repr(error))
+        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
+        taken = [one for one in work.message.recipients if one.id in work.taken - ruled]
+        if not ruled and not taken:
+            await self.ledger.set_aside(token, work.group, self._tools.now() + self._tools.limits.aside)
+            return
+        left = tuple(one for one in work.message.recipient_ids if one not in ruled | work.taken)
+        verdicts = [*work.verdicts, *([Proceed(left, None)] if left else [])]
+        text = f"a host took it, then stage {stage.name} broke: {error!r}; drop it, or release it to send it once more"
+        reason = Reason("queue", "queue.held", "4.3.0", text)
+        await self._commit_share(
+            stage, key, token, work.group, work.message, verdicts,
+            [replace(self._noted(one, reason), state=State.HELD) for one in taken],
+        )  # fmt: skip
 
     # Leases
 
@@ -536,11 +622,16 @@ class Runner:
         """Prolong the lease three times within its length for as long as the block runs."""
 
         async def prolong() -> None:
+            pause = third = self._tools.limits.lease.total_seconds() / 3
             while True:
-                await asyncio.sleep(self._tools.limits.lease.total_seconds() / 3)
-                await self.ledger.extend(token, self._lease_end())
-                if slot is not None:
-                    await self.ledger.extend_slot(slot, token, self._lease_end())
+                await asyncio.sleep(pause)
+                try:
+                    await self.ledger.extend(token, self._lease_end())
+                    if slot is not None:
+                        await self.ledger.extend_slot(slot, token, self._lease_end())
+                    pause = third
+                except (StoreFull, StoreUnavailable):  # the lease may still be ours when Redis is back
+                    pause = min(third, RETRY_STORE)
 
         task = asyncio.create_task(prolong())
         try:
@@ -553,14 +644,19 @@ class Runner:
 class _UnderWay:
     """A group that is being delivered: what has been ruled of it and which recipients are left."""
 
-    __slots__ = ("group", "left", "message", "started", "verdicts")
+    __slots__ = ("group", "left", "message", "started", "taken", "verdicts")
 
     def __init__(self, group: str, message: Message, started: datetime) -> None:
         self.group = group
         self.message = message
         self.started = started
         self.left = set(message.recipient_ids)
+        self.taken: set[RecipientId] = set()
         self.verdicts: list[Verdict] = []
+
+
+def _read(kind: type, payload: bytes | None) -> object | None:
+    return None if payload is None else decode(kind, payload)
 
 
 def message_of(item: object) -> Message:
@@ -571,6 +667,14 @@ def message_of(item: object) -> Message:
     if isinstance(message, Message):
         return message
     raise TypeError(f"{type(item).__name__} is about no message")
+
+
+def _taken(attempt: Attempt) -> set[RecipientId]:
+    """List those for whom a host has taken the message, whatever is ruled of that."""
+    transaction = attempt.transaction
+    if transaction is None or transaction.data is None or transaction.data.code // 100 != 2:
+        return set()
+    return {one for one, reply in transaction.recipients.items() if reply.code // 100 == 2}
 
 
 def _host_fields(host: HostAttempt) -> dict[str, Any]:

@@ -297,6 +297,7 @@ async def test_more_than_one_reply_to_the_content_ends_the_connection() -> None:
         attempts = await carry(plan(running, CLEAR), numbered(2))
     assert all(map(delivered, attempts))
     assert [len(host.seen) for host in running] == [2, 0]
+    assert len(running[0].seen[0].commands("MAIL")) == 1
 
 
 async def test_without_a_host_every_message_gets_its_attempt() -> None:

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import dns.flags
 import dns.message
 
+from delivery.doubt import doubt
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, examine
@@ -226,7 +227,7 @@ class Resolver:
             if not isinstance(answer, Failed) or answer.failure in {Failure.BOGUS, Failure.CHAIN}:
                 return answer
             failed = answer
-            if answer.failure is Failure.SERVFAIL and len(servers) == 1:
+            if answer.failure in {Failure.SERVFAIL, Failure.INDETERMINATE} and len(servers) == 1:
                 break  # the resolver has tried for us
         if secured and self._suspended:
             return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
@@ -254,18 +255,25 @@ class Resolver:
         return await self._bogus_or_broken(server, question, made)
 
     async def _bogus_or_broken(self, server: Server, question: Question, failed: Failed) -> Failed:
-        """Find out whether validation failed: the answer is there with CD=1, or the resolver says so by an EDE."""
+        """Find out whether validation failed: the answer is there with CD=1, or the resolver says so by an EDE.
+
+        Where the keys to validate with are not to be had, nothing is known (RFC 4035 section 4.3: indeterminate).
+        """
+        patience = self._settings.timeout.total_seconds()
         proofs: list[Proof] = []
+        unchecked: dns.message.Message | None = None
         with contextlib.suppress(NoResponse):  # no second answer proves nothing
-            unchecked = await exchange(
-                server, question, patience=self._settings.timeout.total_seconds(), checking_disabled=True
-            )
+            unchecked = await exchange(server, question, patience=patience, checking_disabled=True)
             if rcode_failure(unchecked) is None:
                 proofs.append(Proof.CD_REQUERY)
-        if any(error.code in EDE_BOGUS for error in failed.ede):
+        codes = {error.code for error in failed.ede if error.code in EDE_BOGUS}
+        if codes:
             proofs.append(Proof.EDE)
         if not proofs:
             return failed
+        why = await doubt(server, question, unchecked, codes, patience)
+        if why:
+            return replace(failed, failure=Failure.INDETERMINATE, text=f"{failed.text}; not proven bogus: {why}")
         said = "with checking disabled there is an answer" if Proof.CD_REQUERY in proofs else "no answer with CD=1"
         return replace(failed, failure=Failure.BOGUS, text=f"{failed.text}; {said}", proofs=tuple(proofs))
 

@@ -55,7 +55,7 @@ class Courier:
         run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now))
         try:
             async for parcel in parcels:
-                for attempt in await run.carry(parcel):
+                async for attempt in run.carry(parcel):
                     yield attempt
         finally:
             await run.close()
@@ -78,16 +78,15 @@ class _Run:
         self._attempt: HostAttempt | None = None
         self._told = False  # an attempt has named the hosts that failed before this session
 
-    async def carry(self, parcel: Parcel) -> list[Attempt]:
-        """Take one message as far as it goes."""
-        settled: list[Attempt] = []
+    async def carry(self, parcel: Parcel) -> AsyncIterator[Attempt]:
+        """Take one message as far as it goes; each attempt is told before the next is made."""
         parts = deque(_portions(parcel.message, self._policy.limits.recipients_per_transaction))
         content: bytes | None = None
         while parts:
             part = parts.popleft()
             session = await self._ready()
             if session is None:
-                settled.append(Attempt(part.recipient_ids, tuple(self._failed)))
+                yield Attempt(part.recipient_ids, tuple(self._failed))
                 continue
             part, *others = _by_ability(part, session.offers)
             parts.extendleft(reversed(others))
@@ -95,16 +94,15 @@ class _Run:
                 content = normal(await parcel.load())
             transaction = await session.transact(part, content)
             if session.ended is None or not transaction.lost:
-                settled.append(Attempt(part.recipient_ids, self._hosts(), transaction))
+                yield Attempt(part.recipient_ids, self._hosts(), transaction)
                 await self._finish(session)
                 continue
             hosts = self._lose(session, session.ended)
             done, left = _left_over(part, transaction, session.ended)
             if done:
-                settled.append(Attempt(done, hosts, transaction))
+                yield Attempt(done, hosts, transaction)
             if left:
                 parts.appendleft(replace(part, recipients=left))
-        return settled
 
     async def close(self) -> None:
         """Say goodbye."""

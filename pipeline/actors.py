@@ -23,7 +23,7 @@ from pipeline.broker import make_broker
 from pipeline.config import load
 from pipeline.line import build
 from pipeline.nudges import Nudger
-from pipeline.runner import Runner, TransientLookup
+from pipeline.runner import Runner, StageBroke, TransientLookup
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Level, Stage
@@ -110,8 +110,15 @@ broker = make_broker(redis_url(config), process)
 
 def _place_actor(stage: Stage) -> Callable[[], Any]:
     async def run() -> None:
-        while await process.runner.run_place(stage):
-            pass
+        broken: StageBroke | None = None
+        more = True
+        while more:
+            try:
+                more = await process.runner.run_place(stage)
+            except StageBroke as error:  # what broke it was set aside: the others first
+                broken = error
+        if broken is not None:
+            raise broken
 
     return run
 

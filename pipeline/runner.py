@@ -496,7 +496,7 @@ class Runner:
         await self._tools.nudge(sorted(self._after(message, group, committed)))
 
     async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
-        """Commit what a host may have answered: while Redis is away, try for as long as the lease may hold (SMTP-57)."""
+        """Commit what a host may have answered; while Redis is away, try for as long as the lease may hold."""
         ends = self._lease_end()
         while True:
             try:

@@ -1,20 +1,24 @@
 """The runner on a real Redis: verdicts become effects once, and a fault of ours costs no mail."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from delivery.courier import Parcel
 from pipeline.facts import Gatherer
 from pipeline.line import Line, registered
 from pipeline.runner import Limits, Runner, StageBroke, Tools, TransientLookup
+from pipeline.store.codec import encode
 from pipeline.store.ledger import Ledger
+from stages.attempt import Attempt, HostAttempt, Reply, Transaction
 from stages.contract import Consignment, Facts, Notice, Planned, Stage
+from stages.destination import Destination
 from stages.exclude import Exclusion, Exclusions
 from stages.message import Message, MessageId, State
-from stages.plan import Trouble
+from stages.plan import Plan, Trouble
 from stages.policy import Policy
 from stages.reason import Reason
 from stages.retry import Schedule
@@ -26,12 +30,21 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KEY = "mx:example.com:25:dane"
 
 
-class NoCourier:
-    """A courier that nobody calls."""
+async def nothing_is_delivered(_parcel: Parcel) -> Attempt:
+    """Be a far end that nobody calls."""
+    raise AssertionError("nothing is delivered here")
 
-    def deliver(self, *_: Any) -> AsyncIterator[Any]:
-        """Fail the test."""
-        raise AssertionError("nothing is delivered here")
+
+@dataclass
+class FarEnd:
+    """A courier whose attempts a test makes, one for each parcel."""
+
+    answer: Callable[[Parcel], Awaitable[Attempt]]
+
+    async def deliver(self, _plan: Plan, _policy: Policy, parcels: AsyncIterator[Parcel]) -> AsyncGenerator[Attempt]:
+        """Give an attempt for each parcel."""
+        async for parcel in parcels:
+            yield await self.answer(parcel)
 
 
 @dataclass
@@ -57,10 +70,12 @@ def bench(redis: Any) -> Make:
         rules: Sequence[Rule] = (),
         exclusions: Sequence[Exclusion] = (),
         route: Stage | None = None,
+        deliver: Stage | None = None,
+        answer: Callable[[Parcel], Awaitable[Attempt]] = nothing_is_delivered,
     ) -> Bench:
         known = registered()
         second = replace(known["resolve"], wants=(), decide=resolve) if resolve else known["resolve"]
-        line = Line((route or known["route"], known["exclude"]), (second, known["deliver"]), known["bounce"])
+        line = Line((route or known["route"], known["exclude"]), (second, deliver or known["deliver"]), known["bounce"])
         ledger = Ledger(redis)
         made: Bench
 
@@ -85,14 +100,14 @@ def bench(redis: Any) -> Make:
                     RouteTable: Gatherer(RouteTable, table),
                     Exclusions: Gatherer(Exclusions, entries),
                 },
-                courier=NoCourier(),  # type: ignore[arg-type]
+                courier=FarEnd(answer),  # type: ignore[arg-type]
                 schedule=Schedule((timedelta(minutes=5),), jitter=0.0),
                 post=post,
                 nudge=nudge,
                 policy_for=lambda _destination: Policy(),
                 now=lambda: NOW,
                 chance=lambda: 0.5,
-                limits=Limits(),
+                limits=Limits(batch=3),
             )
         )
         made = Bench(ledger, runner, line)
@@ -143,7 +158,7 @@ async def test_a_refusal_fails_the_recipient_and_owes_one_notice(bench: Make) ->
 
 
 async def test_a_stage_that_raises_keeps_the_mail_where_it_was(bench: Make) -> None:
-    """A fault of ours is no verdict: the group goes back to its place and the job is to come back."""
+    """A fault of ours is no verdict: the group rests, then returns to its place, and the job is to come back."""
     known = registered()
 
     def broken(_item: Message, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
@@ -154,6 +169,7 @@ async def test_a_stage_that_raises_keeps_the_mail_where_it_was(bench: Make) -> N
     with pytest.raises(StageBroke, match="ZeroDivisionError"):
         await made.runner.run_place(made.line.first)
     repaired = bench()
+    await made.ledger.reap(NOW + Limits().aside)
     await repaired.runner.run_place(repaired.line.first)
     assert repaired.nudges == ["exclude"]
 
@@ -249,3 +265,115 @@ async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Ma
     made.nudges.clear()
     await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
     assert made.nudges == [f"deliver:to:{KEY}"] * 3
+
+
+async def _ready(made: Bench, *names: str) -> Stage:
+    """Bring messages of one recipient each to the ready queue, with a plan, and give the last stage."""
+    for name in names:
+        await made.ledger.accept(message(name, 1), b"x")
+    await _through_message_stages(made)
+    planned = Planned(Plan(Destination.parse(KEY), (), (), NOW, NOW + timedelta(hours=1)), ())
+    await made.ledger.hand_over("deliver", KEY, encode(Planned, planned), timedelta(hours=1))
+    return made.line.destinations[1]
+
+
+async def _places(made: Bench, *names: str) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        stored = await made.ledger.stored(MessageId(name))
+        assert stored is not None
+        found += stored.places.values()
+    return found
+
+
+async def _take(parcel: Parcel) -> Attempt:
+    """Be a host that takes everything."""
+    (recipient,) = parcel.message.recipient_ids
+    host = HostAttempt("mx.example.com", "192.0.2.1", 25, "may")
+    yes = Reply(250, "2.0.0 fine")
+    return Attempt((recipient,), (host,), Transaction(yes, {recipient: yes}, yes))
+
+
+async def test_broken_messages_stop_no_others(bench: Make) -> None:
+    """A place whose head is a whole batch of messages that break the stage still lets all others through."""
+    route = registered()["route"]
+
+    def picky(item: Message, facts: Facts, now: datetime) -> tuple[Verdict, ...]:
+        if item.id != "M4":
+            raise ZeroDivisionError
+        return route.decide(item, facts, now)
+
+    made = bench(route=replace(route, decide=picky))
+    for name in ("M1", "M2", "M3", "M4"):
+        await made.ledger.accept(message(name, 1), b"x")
+    with pytest.raises(StageBroke):
+        await made.runner.run_place(made.line.first)
+    await made.runner.run_place(made.line.first)
+    assert await _places(made, "M1", "M4") == ["place:route", "place:exclude"]
+    assert not await made.runner.run_place(made.line.first)  # a job that comes back finds nothing, and ends
+
+
+async def test_an_item_that_cannot_be_read_stops_no_others(bench: Make) -> None:
+    """What another version wrote, or a hand, breaks the stage for that one message."""
+    made = bench()
+    for name in ("M1", "M2"):
+        await made.ledger.accept(message(name, 1), b"x")
+    await made.runner.run_place(made.line.first)
+    await made.ledger.redis.hset("dp:item:exclude", "M1/0", b"{}")
+    with pytest.raises(StageBroke, match="CodecError"):
+        await made.runner.run_place(made.line.messages[1])
+    assert await _places(made, "M1", "M2") == ["place:exclude", f"ready:{KEY}"]
+
+
+async def test_a_message_that_breaks_a_destination_stage_stops_no_others(bench: Make) -> None:
+    """The batch is taken one by one, the one that breaks rests, and the others are ruled on."""
+
+    def picky(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        if any(one.id == "M1" for one in item.messages):
+            raise ZeroDivisionError
+        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
+        return (Done(everyone, Reason("resolve", "x.done", "2.0.0", "done")),)
+
+    made = bench(resolve=picky)
+    await _ready(made, "M1", "M2", "M3")
+    with pytest.raises(StageBroke, match="ZeroDivisionError"):
+        await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
+    assert await _places(made, "M1", "M2", "M3") == [f"ready:{KEY}", "delivered", "delivered"]
+    assert await made.ledger.backlog(KEY) == 0
+    await made.ledger.reap(NOW + Limits().aside)
+    assert await made.ledger.backlog(KEY) == 1
+
+
+async def test_a_message_that_breaks_the_courier_stops_no_others(bench: Make) -> None:
+    """What cannot even be tried rests; the next job delivers what stood behind it."""
+
+    async def picky(parcel: Parcel) -> Attempt:
+        if parcel.message.id == "M1":
+            raise ZeroDivisionError
+        return await _take(parcel)
+
+    made = bench(answer=picky)
+    stage = await _ready(made, "M1", "M2")
+    with pytest.raises(StageBroke):
+        await made.runner.run_destination(stage, KEY, last_try=True)
+    await made.runner.run_destination(stage, KEY, last_try=True)
+    assert await _places(made, "M1", "M2") == [f"ready:{KEY}", "delivered"]
+
+
+async def test_what_a_host_took_is_not_sent_again_for_a_fault_of_ours(bench: Make) -> None:
+    """SMTP-57: a stage that breaks over a message after its 250 gets it held for an operator, not delivered again."""
+
+    def broken(_item: Planned, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        raise ZeroDivisionError
+
+    made = bench(deliver=replace(registered()["deliver"], decide=broken), answer=_take)
+    stage = await _ready(made, "M1")
+    with pytest.raises(StageBroke):
+        await made.runner.run_destination(stage, KEY, last_try=True)
+    assert await _places(made, "M1") == ["held"]
+    stored = await made.ledger.stored(MessageId("M1"))
+    assert stored is not None
+    (recipient,) = stored.message.recipients
+    assert recipient.state is State.HELD
+    assert recipient.reason is not None
+    assert "ZeroDivisionError" in recipient.reason.text

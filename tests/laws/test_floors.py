@@ -17,10 +17,6 @@ DUMPING_GROUNDS = frozenset(
 MOST_LINES = 320
 # What is longer, why it is one room all the same, and a bound that it must not outgrow.
 LONG = {
-    "pipeline.runner": (
-        "one transaction of claim, decide, commit and lease, whose halves only make sense together",
-        600,
-    ),
     "stages.resolve": ("the rules of RFC 7672 section 2.2 from MX to demand, in the order of the text", 530),
     "pipeline.settings": ("every key with its default and bound in one place", 440),
     "pipeline.store.ledger": ("the one class that runs the scripts, a method for each", 400),
@@ -29,7 +25,6 @@ LONG = {
 REDIS = {
     "pipeline.broker": "Dramatiq's broker is made of a Redis client",
     "pipeline.embedded": "starts a private Redis and waits until it answers",
-    "ops.cli.up": "ends a Redis that a killed `up` left behind",
 }
 MEASURED = "ops.bench."  # a benchmark may look at Redis itself
 

@@ -1,0 +1,176 @@
+"""Deliver: drain the ready queue of a destination over one connection, and settle each message as it is answered.
+
+What a host has taken is never sent again for a fault of ours: where ruling on it breaks, it is held for an operator.
+Redis being away after the host's reply is waited out for as long as the lease may hold (SMTP-57).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from delivery.courier import Parcel
+from pipeline import log
+from pipeline.desk import Desk, StageBroke
+from pipeline.store.codec import CodecError, decode
+from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.ledger import Changes
+from stages.attempt import Attempt, HostAttempt
+from stages.contract import Planned, Stage
+from stages.message import Message, MessageId, RecipientId, State
+from stages.policy import Policy
+from stages.reason import Reason
+from stages.verdict import Proceed, Verdict
+
+
+class Deliverer(Desk):
+    """Runs the stage that wants an `Attempt`, one connection a job."""
+
+    async def deliver(self, stage: Stage, key: str) -> None:
+        """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled."""
+        tools = self._tools
+        payload = await self.ledger.handed(stage.name, key)
+        if payload is None:
+            if await self.ledger.backlog(key):
+                await tools.nudge([f"to:{key}"])
+            return
+        planned = decode(Planned, payload)
+        policy = tools.policy_for(planned.plan.destination)
+        token = uuid4().hex
+        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
+            return
+        backlog = 0
+        under_way: dict[MessageId, _UnderWay] = {}
+        try:
+            async with self._leased(token, slot=key):
+                try:
+                    await self._drain(stage, token, planned, policy, under_way)
+                except (StoreFull, StoreUnavailable):
+                    raise
+                except Exception as error:
+                    for work in under_way.values():
+                        await self._put_away(stage, key, token, work, error)
+                    raise StageBroke(f"stage {stage.name}: {error!r}") from error
+        finally:
+            await self.ledger.give_back(token)
+            backlog = await self.ledger.close_slot(key, token)
+        if backlog:
+            await tools.nudge([f"{stage.name}:to:{key}"])
+
+    async def _drain(
+        self, stage: Stage, token: str, planned: Planned, policy: Policy, under_way: "dict[MessageId, _UnderWay]"
+    ) -> None:
+        tools = self._tools
+        key = planned.plan.destination.key
+        deadline = tools.now() + tools.limits.fair_time
+
+        async def parcels() -> AsyncIterator[Parcel]:
+            for _ in range(tools.limits.fair_share):
+                if tools.now() > deadline:
+                    return
+                groups = await self.ledger.claim(f"ready:{key}", token, 1, self._lease_end())
+                if not groups:
+                    return
+                (row,) = await self.ledger.rows(groups)
+                try:
+                    message = self.ledger.read(groups[0], row)
+                except CodecError as error:
+                    await self._set_aside(stage, token, groups[0], error)
+                    continue
+                if message is None or not message.recipients:
+                    await self.ledger.commit(token, groups[0], Changes())
+                    continue
+                under_way[message.id] = _UnderWay(groups[0], message, tools.now())
+                yield Parcel(message, partial(self.ledger.content, message.id))
+
+        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
+            async for attempt in attempts:
+                await self._judge(stage, token, planned, policy, attempt, under_way)
+
+    async def _judge(
+        self, stage: Stage, token: str, planned: Planned, policy: Policy, attempt: Attempt,
+        under_way: "dict[MessageId, _UnderWay]",
+    ) -> None:  # fmt: skip
+        message_id = MessageId(attempt.recipients[0].partition("/")[0])
+        work = under_way[message_id]
+        work.taken |= _taken(attempt)
+        asked = set(attempt.recipients)
+        part = replace(work.message, recipients=tuple(r for r in work.message.recipients if r.id in asked))
+        for host in attempt.hosts:
+            log.emit(
+                "delivery.attempt", message=message_id, destination=planned.plan.destination.key, **_host_fields(host)
+            )
+        item = replace(planned, messages=(part,))
+        facts: dict[type, object] = {Attempt: attempt, Policy: policy}
+        for wanted in stage.wants:
+            if wanted not in facts:
+                facts[wanted] = await self._gathered(stage, wanted, item)
+        verdicts = self._checked(stage, item, facts, part.recipient_ids)
+        self._log_shares(stage, part, verdicts, self._tools.now() - work.started)
+        work.verdicts.extend(verdicts)
+        work.left -= asked
+        if not work.left:  # the group commits as one; more than one transaction comes only from splitting it
+            del under_way[message_id]
+            await self._commit_share(
+                stage, planned.plan.destination.key, token, work.group, work.message, work.verdicts
+            )
+
+    async def _put_away(self, stage: Stage, key: str, token: str, work: "_UnderWay", error: Exception) -> None:
+        """Settle a group over which delivering broke: what was ruled stands, what was taken is held, the rest waits."""
+        log.emit("stage.error", level="error", stage=stage.name, group=work.group, error=repr(error))
+        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
+        taken = [one for one in work.message.recipients if one.id in work.taken - ruled]
+        if not ruled and not taken:
+            await self.ledger.set_aside(token, work.group, self._tools.now() + self._tools.limits.aside)
+            return
+        left = tuple(one for one in work.message.recipient_ids if one not in ruled | work.taken)
+        verdicts = [*work.verdicts, *([Proceed(left, None)] if left else [])]
+        text = f"a host took it, then stage {stage.name} broke: {error!r}; drop it, or release it to send it once more"
+        reason = Reason("queue", "queue.held", "4.3.0", text)
+        await self._commit_share(
+            stage, key, token, work.group, work.message, verdicts,
+            [replace(self._noted(one, reason), state=State.HELD) for one in taken],
+        )  # fmt: skip
+
+
+class _UnderWay:
+    """A group that is being delivered: what has been ruled of it and which recipients are left."""
+
+    __slots__ = ("group", "left", "message", "started", "taken", "verdicts")
+
+    def __init__(self, group: str, message: Message, started: datetime) -> None:
+        self.group = group
+        self.message = message
+        self.started = started
+        self.left = set(message.recipient_ids)
+        self.taken: set[RecipientId] = set()
+        self.verdicts: list[Verdict] = []
+
+
+def _taken(attempt: Attempt) -> set[RecipientId]:
+    """List those for whom a host has taken the message, whatever is ruled of that."""
+    transaction = attempt.transaction
+    if transaction is None or transaction.data is None or transaction.data.code // 100 != 2:
+        return set()
+    return {one for one, reply in transaction.recipients.items() if reply.code // 100 == 2}
+
+
+def _host_fields(host: HostAttempt) -> dict[str, Any]:
+    return {
+        "host": host.host,
+        "address": host.address,
+        "port": host.port,
+        "demand": host.demand,
+        "outcome": str(host.trouble) if host.trouble else "session",
+        "text": host.text,
+        "reply": f"{host.reply.code} {host.reply.text}" if host.reply else "",
+        "security": host.handshake.level if host.handshake else "none",
+        "tls": dict(host.handshake.facts) | {"version": host.handshake.version, "cipher": host.handshake.cipher}
+        if host.handshake
+        else {},
+        "audit_failure": host.audit_failure,
+        "seconds": round(host.seconds, 6),
+    }

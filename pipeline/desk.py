@@ -1,0 +1,282 @@
+"""What every stage's work has in common: facts, verdicts checked and logged, their effects, commits and leases.
+
+A verdict counts once it is committed under the lease it was made under; a lost lease means that somebody else has
+the work, and nothing is written. An exception out of a stage or a gatherer is a fault of ours: it is logged, the
+group over which it came is set aside for a while so that it stops no other, and `StageBroke` is raised so that
+Dramatiq brings the job back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from delivery.courier import Courier
+from pipeline import log
+from pipeline.facts import Gatherer
+from pipeline.line import Line
+from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.ledger import Changes, Committed, Ledger, group_of, number_of
+from stages.contract import Facts, Level, Notice, NoticeKind, Owed, Stage
+from stages.destination import Destination
+from stages.message import Message, MessageId, Recipient, RecipientId, State
+from stages.policy import DanePolicy, Policy
+from stages.reason import Reason
+from stages.retry import GiveUp, Schedule, after_defer, note_failure
+from stages.verdict import Defer, Done, Proceed, Refuse, Verdict, check_partition
+
+RETRY_STORE = 1.0  # seconds between tries while Redis is away
+
+
+class StageBroke(Exception):  # noqa: N818 - it says what happened
+    """A stage or gatherer raised. The mail returns to its place; the job comes back by Dramatiq's retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
+
+    `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
+    `aside`: how long a group over which a stage broke rests before it is tried again.
+    """
+
+    batch: int = 100
+    commits: int = 16
+    lease: timedelta = timedelta(seconds=60)
+    fair_share: int = 100
+    fair_time: timedelta = timedelta(seconds=30)
+    plan_floor: timedelta = timedelta(seconds=5)
+    aside: timedelta = timedelta(seconds=30)
+
+
+@dataclass(slots=True)
+class Tools:
+    """All that the runner works with."""
+
+    line: Line
+    ledger: Ledger
+    gatherers: Mapping[type, Gatherer]
+    courier: Courier
+    schedule: Schedule
+    post: Callable[[Notice], Awaitable[MessageId]]
+    nudge: Callable[[Sequence[str]], Awaitable[None]]
+    policy_for: Callable[[Destination], Policy]
+    now: Callable[[], datetime]
+    chance: Callable[[], float]
+    limits: Limits
+
+
+class Desk:
+    """Holds the tools, and no state between jobs."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self.ledger = tools.ledger
+
+    # Facts and verdicts
+
+    async def _gathered(self, stage: Stage, wanted: type, item: object) -> object:
+        try:
+            return await self._gatherer(stage, wanted).gather(item)
+        except (StageBroke, StoreFull, StoreUnavailable):
+            raise
+        except Exception as error:
+            raise StageBroke(f"stage {stage.name} wants {wanted.__name__}: {error!r}") from error
+
+    def _gatherer(self, stage: Stage, wanted: type) -> Gatherer:
+        try:
+            return self._tools.gatherers[wanted]
+        except KeyError:
+            raise StageBroke(f"stage {stage.name} wants {wanted.__name__}, which no gatherer gives") from None
+
+    def _checked(
+        self, stage: Stage, item: object, facts: Facts, expected: tuple[RecipientId, ...]
+    ) -> tuple[Verdict, ...]:
+        verdicts = stage.decide(item, facts, self._tools.now())
+        check_partition(expected, verdicts)
+        return verdicts
+
+    def _log(self, stage: Stage, message: Message, verdict: Verdict, elapsed: timedelta) -> None:
+        if isinstance(verdict, Proceed) and verdict.reason is None:
+            verdict = replace(verdict, reason=Reason(stage.name, f"{stage.name}.passed", "2.0.0", "passed on"))
+        reason = verdict.reason
+        if reason is None:
+            raise StageBroke(f"stage {stage.name} ruled without a reason")
+        named = set(verdict.recipients)
+        log.emit(
+            "stage.verdict",
+            stage=stage.name,
+            verdict=type(verdict).__name__.lower(),
+            message=message.id,
+            recipients=[str(recipient.address) for recipient in message.recipients if recipient.id in named],
+            destination=str(reason.facts.get("destination", "")),
+            code=reason.code,
+            status=reason.status,
+            text=reason.text,
+            remote=reason.remote,
+            reply=reason.reply,
+            facts=dict(reason.facts),
+            seconds=round(elapsed.total_seconds(), 6),
+        )
+
+    def _log_shares(self, stage: Stage, message: Message, verdicts: Sequence[Verdict], elapsed: timedelta) -> None:
+        mine = set(message.recipient_ids)
+        for verdict in verdicts:
+            share = tuple(recipient for recipient in verdict.recipients if recipient in mine)
+            if share:
+                self._log(stage, message, replace(verdict, recipients=share), elapsed)
+
+    # Effects of verdicts
+
+    def _settle(
+        self,
+        stage: Stage,
+        message: Message,
+        verdict: Defer | Refuse | Done,
+        changes: Changes,
+        dane: DanePolicy,
+    ) -> None:
+        ruled = set(verdict.recipients)
+        named = [recipient for recipient in message.recipients if recipient.id in ruled]
+        match verdict:
+            case Defer():
+                self._defer(message, named, verdict, changes, dane)
+            case Refuse(reason=reason):
+                self._fail(message, [self._noted(recipient, reason) for recipient in named], changes)
+            case Done(reason=reason, relayed=relayed):
+                state = State.RELAYED if relayed else State.DELIVERED
+                if stage.level is not Level.DESTINATION:
+                    state = State.DROPPED
+                done = tuple(replace(self._noted(recipient, reason), state=state) for recipient in named)
+                self._close(done, changes)
+                if relayed:
+                    changes.owe(Owed(NoticeKind.RELAYED, replace(message, recipients=done)))
+
+    def _noted(self, recipient: Recipient, reason: Reason) -> Recipient:
+        return note_failure(recipient, reason, self._tools.now())
+
+    def _defer(
+        self,
+        message: Message,
+        named: list[Recipient],
+        verdict: Defer,
+        changes: Changes,
+        dane: DanePolicy,
+    ) -> None:
+        chance = self._tools.chance()  # one for the group, so that it stays one transaction
+        later: dict[datetime, list[Recipient]] = {}
+        given_up, noticed = [], []
+        for before in named:
+            recipient = self._noted(before, verdict.reason)
+            outcome = after_defer(
+                recipient, verdict.reason, verdict.not_before, message.envelope, dane, self._tools.schedule,
+                self._tools.now(), chance,
+            )  # fmt: skip
+            if isinstance(outcome, GiveUp):
+                given_up.append(replace(recipient, reason=outcome.reason))
+                continue
+            recipient = replace(
+                recipient, state=State.DEFERRED, next_attempt=outcome.at,
+                delay_noticed=recipient.delay_noticed or outcome.notice,
+            )  # fmt: skip
+            later.setdefault(outcome.at, []).append(recipient)
+            if outcome.notice:
+                noticed.append(recipient)
+        for at, recipients in later.items():
+            for recipient in recipients:
+                changes.put(recipient)
+            changes.later(group_of(message.id, (number_of(recipient.id) for recipient in recipients)), at)
+        if noticed:
+            changes.owe(Owed(NoticeKind.DELAYED, replace(message, recipients=tuple(noticed))))
+        if given_up:
+            self._fail(message, given_up, changes)
+
+    def _fail(self, message: Message, recipients: list[Recipient], changes: Changes) -> None:
+        failed = tuple(replace(recipient, state=State.FAILED) for recipient in recipients)
+        self._close(failed, changes)
+        changes.owe(Owed(NoticeKind.FAILED, replace(message, recipients=failed)))
+
+    @staticmethod
+    def _close(recipients: Sequence[Recipient], changes: Changes) -> None:
+        for recipient in recipients:
+            changes.put(replace(recipient, next_attempt=None))
+        changes.settled += len(recipients)
+
+    # Commits and leases
+
+    async def _commit_share(
+        self,
+        stage: Stage,
+        key: str,
+        token: str,
+        group: str,
+        message: Message,
+        verdicts: Sequence[Verdict],
+        held: Sequence[Recipient] = (),
+    ) -> None:
+        """Commit the verdicts on one group; recipients that proceed stay in the ready queue."""
+        changes = Changes()
+        if held:
+            for recipient in held:
+                changes.put(recipient)
+            changes.hold(group_of(message.id, (number_of(one.id) for one in held)), self._tools.now())
+        dane = self._tools.policy_for(Destination.parse(key)).dane
+        mine = set(message.recipient_ids)
+        for verdict in verdicts:
+            share = tuple(recipient for recipient in verdict.recipients if recipient in mine)
+            if share and isinstance(verdict, Proceed):
+                changes.to_ready(key, group_of(message.id, map(number_of, share)))
+            elif share and not isinstance(verdict, Proceed):
+                self._settle(stage, message, replace(verdict, recipients=share), changes, dane)
+        committed = await self._commit(token, group, changes)
+        await self._tools.nudge(sorted(self._after(message, group, committed)))
+
+    async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
+        """Commit what a host may have answered; while Redis is away, try for as long as the lease may hold."""
+        ends = self._lease_end()
+        while True:
+            try:
+                return await self.ledger.commit(token, group, changes)
+            except (StoreFull, StoreUnavailable):
+                if self._tools.now() >= ends:
+                    raise
+                await asyncio.sleep(RETRY_STORE)
+
+    def _after(self, message: Message, group: str, committed: Committed | None) -> set[str]:
+        if committed is None:
+            log.emit("lease.lost", level="warning", message=message.id, group=group)
+            return set()
+        if committed.open <= 0:
+            log.emit("message.done", message=message.id)
+        return set(committed.nudges)
+
+    async def _set_aside(self, stage: Stage, token: str, group: str, error: Exception) -> None:
+        log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
+        await self.ledger.set_aside(token, group, self._tools.now() + self._tools.limits.aside)
+
+    def _lease_end(self) -> datetime:
+        return self._tools.now() + self._tools.limits.lease
+
+    @asynccontextmanager
+    async def _leased(self, token: str, *, slot: str | None = None) -> AsyncIterator[None]:
+        """Prolong the lease three times within its length for as long as the block runs."""
+
+        async def prolong() -> None:
+            pause = third = self._tools.limits.lease.total_seconds() / 3
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    await self.ledger.extend(token, self._lease_end())
+                    if slot is not None:
+                        await self.ledger.extend_slot(slot, token, self._lease_end())
+                    pause = third
+                except (StoreFull, StoreUnavailable):  # the lease may still be ours when Redis is back
+                    pause = min(third, RETRY_STORE)
+
+        task = asyncio.create_task(prolong())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # its failure shows as a lost lease at the commit

@@ -7,6 +7,7 @@ if all agree. `serve` keeps a lab running and shows the configuration that sends
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -110,9 +111,10 @@ async def danepipe_up(config: Path, port: int) -> AsyncIterator[int]:
     Raises `DemoError` if it does not start.
     """
     errors = config.with_suffix(".err")
-    with errors.open("wb") as output:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DANEPIPE_")}
+    with errors.open("wb") as output:  # the file alone counts: a variable of the user's would outweigh it
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.cli", "--config", str(config), "up", stdout=output, stderr=output
+            sys.executable, "-m", "ops.cli", "--config", str(config), "up", stdout=output, stderr=output, env=environ
         )
     try:
         await _listening(process, port, errors)

@@ -136,10 +136,15 @@ async def test_danepipe_that_does_not_start_is_told_of(tmp_path: Path) -> None:
             pass
 
 
-async def test_some_domains_come_as_expected() -> None:
-    """Mail in, DANE-verified mail out, reports back: the whole of danepipe in the lab (DANE-15, DANE-16, DANE-18)."""
+async def test_some_domains_come_as_expected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Mail in, DANE-verified mail out, reports back: the whole of danepipe in the lab (DANE-15, DANE-16, DANE-18).
+
+    Variables of the user's own danepipe change nothing of it.
+    """
     program("unbound")
     program("redis-server")
+    monkeypatch.setenv("DANEPIPE_DANE__MODE", "off")
+    monkeypatch.setenv("DANEPIPE_LOG__FILE", str(tmp_path / "elsewhere.log"))
     out = io.StringIO()
     chosen = named("ee-311", "mismatch", "expired-tlsa", "null-mx", "clear", "reply-5xx", "local", "excluded")
     status = await run(chosen, console=Console(file=out, width=160), patience=60)

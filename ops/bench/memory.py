@@ -44,7 +44,6 @@ async def measure(load: Load = LOAD) -> list[Figure]:
             most = await _until_waiting(stand, redis, load.sent + 20)
             seconds = time.monotonic() - started
             full, used = tree_use(stand.pid), redis.info("memory")["used_memory"]
-            files = stand.files()
     (rss_before, pss_before), (rss, pss) = _sums(idle), _sums(full)
     each = (used - empty) / load.sent
     spent = processor_seconds(full) - processor_seconds(idle)
@@ -56,7 +55,6 @@ async def measure(load: Load = LOAD) -> list[Figure]:
         Figure("queue kept, sum of PSS", pss, "MB"),
         Figure("highest sum of RSS while filling", max(most, rss), "MB"),
         Figure("Redis, memory per message", each, "octets", f"{each - size:.0f} beside the content"),
-        Figure("Redis, files", files / _MB, "MB", "append-only file, not yet rewritten"),
         Figure("accept, try, defer", load.sent / seconds, "messages/s", "until all of them wait"),
         Figure("processor for that", 1000 * spent / load.sent, "ms/message", "all processes with Redis"),
     ]

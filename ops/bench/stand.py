@@ -35,18 +35,9 @@ class Stand:
     pid: int
     directory: Path
 
-    @property
-    def log(self) -> Path:
-        """Give the log file."""
-        return self.directory / "danepipe.log"
-
     def redis(self) -> Redis:
         """Connect to the private Redis, beside danepipe."""
         return Redis.from_url(f"unix://{socket_path(self.directory / 'var')}")
-
-    def files(self) -> int:
-        """Add up the octets of the files in which Redis keeps its data."""
-        return sum(path.stat().st_size for path in (self.directory / "var" / "redis").rglob("*.aof"))
 
 
 def closed_port() -> int:

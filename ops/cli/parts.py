@@ -109,10 +109,11 @@ async def _part(
 async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spine: Spine, stop: Stop) -> None:
     asked = asyncio.create_task(stop.asked.wait())
     orphaned = asyncio.create_task(supervisor_gone())
+    ended = asyncio.ensure_future(asyncio.wait({asked, orphaned}, return_when=asyncio.FIRST_COMPLETED))
     try:
-        await body(spine, asyncio.wait({asked, orphaned}, return_when=asyncio.FIRST_COMPLETED))
+        await body(spine, ended)
     finally:
-        for task in (asked, orphaned):
+        for task in (ended, asked, orphaned):
             task.cancel()
 
 

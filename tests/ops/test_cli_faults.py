@@ -1,12 +1,17 @@
 """Whatever is wrong with a call or a configuration is one clear sentence, a status other than zero, no traceback."""
 
+import asyncio
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ops.conftest import Run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -86,6 +91,18 @@ def test_a_port_in_use(cli: Run, kept: Run, taken: str) -> None:
     assert taken in sentence(cli, "up", LISTEN__SMTP=taken)
     assert "listen.smtp" in sentence(cli, "up", LISTEN__SMTP=taken)
     assert taken in sentence(kept, "accept", LISTEN__SMTP=taken)
+
+
+async def test_a_port_in_use_is_all_that_is_said(place: Path, redis_url: str, taken: str) -> None:
+    """A part that cannot start leaves nothing behind that Python would complain of at its end."""
+    environ = {**os.environ, "DANEPIPE_REDIS__URL": redis_url, "DANEPIPE_LISTEN__SMTP": taken, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.cli", "accept", env=environ, cwd=place, stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert len(said.splitlines()) == 1, said
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -26,6 +26,7 @@ from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import check_safety, connect
 from pipeline.store.exclusions import ExclusionStore
+from pipeline.store.headroom import Headroom
 from pipeline.store.ledger import Ledger
 from stages.message import Message, MessageId
 
@@ -77,6 +78,7 @@ class Spine:
         self.line = line
         self.ledger = Ledger(redis, first=line.first.name)
         self.exclusions = ExclusionStore(redis)
+        self._headroom = Headroom(redis)
         self._nudge = nudge
 
     @classmethod
@@ -103,6 +105,7 @@ class Spine:
         """
         identifier = new_id()
         envelope, recipients, content = prepare(submission, self.config.hostname, identifier, utc_now())
+        await self._headroom.take(len(content))
         wants_nudge = await self.ledger.accept(Message(identifier, envelope, recipients), content)
         log.emit(
             "message.accepted", message=identifier, sender=str(envelope.sender) if envelope.sender else "",

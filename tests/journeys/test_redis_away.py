@@ -50,19 +50,19 @@ async def test_work_waits_for_redis_and_goes_on(tmp_path: Path) -> None:
         async with Spine.open(config) as spine:
             stop = asyncio.Event()
             clock = asyncio.create_task(Clock(spine, utc_now).run(stop))
-            await spine.submit(_mail("before"))
+            await spine.submit(mail("before"))
             await until(lambda: "before" in sink.taken, 30)
             os.kill(redis.pid, signal.SIGKILL)
             await until(lambda: _is_gone(redis), 10)
             try:
-                await spine.submit(_mail("refused"))
+                await spine.submit(mail("refused"))
             except StoreUnavailable:
                 refused = True
             else:
                 refused = False
             assert refused
             await redis.start()
-            await spine.submit(_mail("after"))
+            await spine.submit(mail("after"))
             await until(lambda: "after" in sink.taken, 60)
             assert await settled(spine) == 0
             stop.set()
@@ -83,7 +83,8 @@ def _is_gone(redis: EmbeddedRedis) -> bool:
     return False
 
 
-def _mail(subject: str) -> Submission:
+def mail(subject: str) -> Submission:
+    """Make a message that its Subject names."""
     return Submission(
         sender=parse_address("sender@sender.example"),
         recipients=(RecipientRequest(parse_address("user@far.example")),),
@@ -127,7 +128,7 @@ async def test_redis_away_in_the_middle_of_a_delivery_makes_no_duplicate(tmp_pat
         async with Spine.open(config) as spine:
             stop = asyncio.Event()
             clock = asyncio.create_task(Clock(spine, utc_now).run(stop))
-            await spine.submit(_mail("once"))
+            await spine.submit(mail("once"))
             async with asyncio.timeout(30):
                 await sink.began.wait()
             await redis.ended()

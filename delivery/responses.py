@@ -89,21 +89,29 @@ def read(
     canonical = aliases[-1] if aliases else question.name
     security = Security.SECURE if secure else Security.INSECURE
     if rrset is None:
-        until = now + min(_denial_ttl(response), lifetimes.absent)
+        ends = [_expiry(response.answer, one, now) for one in used]
+        ends += [_expiry(response.authority, one, now) for one in _proof(response)]
+        until = min([now + min(_denial_ttl(response), lifetimes.absent), *ends])
         nxdomain = response.rcode() == dns.rcode.NXDOMAIN
         return Absent(question, security, nxdomain, canonical, tuple(aliases), until, source)
-    until = min([now + lifetimes.found, *(_expiry(response, rrset, now) for rrset in used)])
+    until = min([now + lifetimes.found, *(_expiry(response.answer, rrset, now) for rrset in used)])
     records = tuple(_record(rdata) for rdata in rrset)
     return Found(question, security, records, canonical, tuple(aliases), until, source)
 
 
-def _expiry(response: dns.message.Message, rrset: dns.rrset.RRset, now: datetime) -> datetime:
+def _proof(response: dns.message.Message) -> list[dns.rrset.RRset]:
+    """Give the record sets that a denial rests on: SOA, NSEC and NSEC3."""
+    kinds = {dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
+    return [rrset for rrset in response.authority if rrset.rdtype in kinds]
+
+
+def _expiry(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset, now: datetime) -> datetime:
     """End the life of records with their TTL, or with their signature if that is sooner (RFC 4035 section 5.3.3)."""
     until = now + timedelta(seconds=rrset.ttl)
-    signatures = response.get_rrset(
-        response.answer, rrset.name, dns.rdataclass.IN, dns.rdatatype.RRSIG, covers=rrset.rdtype
-    )
-    if signatures is not None:
+    wanted = (rrset.name, dns.rdatatype.RRSIG, rrset.rdtype)
+    for signatures in section:
+        if (signatures.name, signatures.rdtype, signatures.covers) != wanted:
+            continue
         last = max(datetime.fromtimestamp(signature.expiration, tz=now.tzinfo) for signature in signatures)
         until = min(until, max(last, now))
     return until

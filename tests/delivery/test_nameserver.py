@@ -91,6 +91,10 @@ async def test_a_truncated_answer_is_fetched_over_tcp() -> None:
         with pytest.raises(NoResponse) as caught:
             await exchange(server, QUESTION, patience=2)
     assert caught.value.failure in {Failure.NETWORK, Failure.TRUNCATED}
+    async with serving(cut, cut) as server:  # cut off over TCP as well
+        with pytest.raises(NoResponse) as caught:
+            await exchange(server, QUESTION, patience=2)
+    assert caught.value.failure is Failure.TRUNCATED
 
 
 async def test_the_question_asks_for_dnssec() -> None:

@@ -25,6 +25,7 @@ from pipeline.config import Config
 from pipeline.embedded import EmbeddedRedis, NoRedis, find_redis
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers
+from stages.policy import Mode, OnFailure, dane_policy
 
 GRACE = 10.0  # seconds for the listener and the clock to end
 
@@ -200,11 +201,24 @@ async def _announced(config: Config, stop: Stop) -> None:
     where = "private, in " + str(config.store.dir) if config.redis.url == "embedded" else shown_url(config.redis.url)
     click.echo(
         f"danepipe is up: SMTP on {config.listen.smtp}, {config.work.processes} workers, Redis {where}\n"
+        f"  DANE:            {_dane(config)}\n"
         f"  send a message:  danepipe{option} send FILE.eml --from you@example.com --to someone@example.org\n"
         f"  ask why:         danepipe{option} explain someone@example.org\n"
         "  stop:            Ctrl-C",
         err=True,
     )
+
+
+def _dane(config: Config) -> str:
+    """Say how far DANE goes, and where the policy departs from RFC 7672."""
+    text = f"{config.dane.mode}, profile {config.dane.profile}"
+    if config.dane.mode not in {Mode.ENFORCE, Mode.MANDATORY}:
+        return text
+    policy = dane_policy(config.dane.profile, config.dane.rows())
+    rows = (policy.on_mismatch, policy.on_bogus_mx, policy.on_bogus_address, policy.on_bogus_tlsa)
+    if OnFailure.BOUNCE in rows or policy.bounce_after is not None:
+        text += " (returns mail where RFC 7672 sections 2.1.2 and 2.2 let it wait; profile rfc7672 waits)"
+    return text
 
 
 async def _tell_of_dns(config: Config) -> None:

@@ -137,11 +137,15 @@ async def test_mail_outlives_up(start: Start, environ: dict[str, str]) -> None:
     assert (await said(up))[0] == 0
 
 
-async def test_up_says_whether_dns_counts(start: Start) -> None:
+async def test_up_says_how_far_dane_goes_and_whether_dns_counts(start: Start) -> None:
     """DANE-05: with no resolver that validates, the person at the terminal hears that mail waits, why, and what mends it."""
     up = await start("up")
-    await is_up(up)
     assert up.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"DANE:" not in (line := await up.stderr.readline()):
+            assert line, "danepipe up ended"
+    assert b"enforce, profile mailmarshal (returns mail where RFC 7672 sections 2.1.2 and 2.2 let it wait" in line
+    await is_up(up)
     async with asyncio.timeout(PATIENCE):
         said_first, said_next = await up.stderr.readline(), await up.stderr.readline()
     assert said_first.startswith(

@@ -28,6 +28,7 @@ from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Level, Stage
 
+LAST_WORDS = 3.0  # seconds for jobs that are broken off at the end
 _named = os.environ.get("DANEPIPE_CONFIG")
 config = load(Path(_named) if _named else None, os.environ)
 line = build(config.pipeline.stages)
@@ -68,6 +69,11 @@ class WorkerProcess(Middleware):
             else:
                 return
 
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Let the jobs that run take nothing new."""
+        if self._runner is not None:
+            self._runner.end()
+
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
         """Close; "after" events run in reverse order, so the event loop still runs."""
         self._on_loop(self._close())
@@ -96,9 +102,11 @@ class WorkerProcess(Middleware):
         log.emit("process.started")
 
     async def _close(self) -> None:
-        if self._checks is not None:
-            self._checks.cancel()
-            await asyncio.gather(self._checks, return_exceptions=True)
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:  # jobs whose time is over, and the checks of the resolver
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=LAST_WORDS)  # they give their leases back
         if self._stack is not None:
             await self._stack.aclose()
         log.emit("process.stopped")
@@ -112,7 +120,7 @@ def _place_actor(stage: Stage) -> Callable[[], Any]:
     async def run() -> None:
         broken: StageBroke | None = None
         more = True
-        while more:
+        while more and not process.runner.ending:
             try:
                 more = await process.runner.run_place(stage)
             except StageBroke as error:  # what broke it was set aside: the others first

@@ -69,7 +69,7 @@ class Deliverer(Desk):
 
         async def parcels() -> AsyncIterator[Parcel]:
             for _ in range(tools.limits.fair_share):
-                if tools.now() > deadline:
+                if self.ending or tools.now() > deadline:
                     return
                 groups = await self.ledger.claim(f"ready:{key}", token, 1, self._lease_end())
                 if not groups:

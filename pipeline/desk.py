@@ -68,11 +68,12 @@ class Tools:
 
 
 class Desk:
-    """Holds the tools, and no state between jobs."""
+    """Holds the tools, and no state between jobs; `ending` asks those that run to take nothing new."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self.ledger = tools.ledger
+        self.ending = False
 
     # Facts and verdicts
 

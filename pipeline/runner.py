@@ -40,6 +40,10 @@ class Runner(Desk):
         super().__init__(tools)
         self._deliverer = Deliverer(tools)
 
+    def end(self) -> None:
+        """Ask the jobs that run to finish what they have in hand and to take nothing new."""
+        self.ending = self._deliverer.ending = True
+
     # Message stages and notices: batches of groups from the place before the stage
 
     async def run_place(self, stage: Stage) -> bool:

@@ -98,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipeline.worker", description="One danepipe worker process.")
     parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--queue", action="append", default=[])
+    # for transactions under way; less than the grace of a supervisor
+    parser.add_argument("--grace", type=float, default=20.0)
     options = parser.parse_args(arguments)
 
     from dramatiq import Worker  # noqa: PLC0415 - importing the actors reads the configuration
@@ -141,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while not ended.wait(1.0):
             pass
     finally:
-        worker.stop(timeout=25_000)
+        worker.stop(timeout=int(options.grace * 1000))
         actors.broker.close()
     return 0
 

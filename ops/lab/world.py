@@ -119,7 +119,8 @@ class Lab:
             "local_domains": [s.domain for s in self.scenarios if s.way is Way.LOCAL],
             "dns": {"servers": [self.resolver], "retry": ["300ms"], **self.canaries()},
             "smtp": {"port": self.smtp_port, "allow_private": True, "prefer": "ipv4"},
-            "queue": {"retry": ["2s", "1h"], "jitter": 0.0},
+            # the second attempt asks DNS anew: failed answers are remembered for five seconds
+            "queue": {"retry": ["6s", "1h"], "jitter": 0.0},
         }
         routes = [self._route(s) for s in self.scenarios if s.way is not Way.MX]
         excluded = [

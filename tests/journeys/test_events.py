@@ -110,7 +110,7 @@ async def _up(lab: Lab, directory: Path) -> AsyncIterator[Scene]:
             "store": {"dir": str(directory / "var")},
             "log": {"file": str(log), "level": "debug"},
             "work": {"processes": 1, "threads": 8, "lease": "5s"},
-            "dns": {"canary_interval": "1s", "timeout": "2s"},
+            "dns": {"canary_interval": "1s"},
             "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
         },
     )
@@ -124,7 +124,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     """Every kind that operators may alert on really comes, and each line is as the JSON Schema says."""
     await send(scene.port, ALL)
     rows = await watch(scene.lab, Fates(scene.log), ALL, PATIENCE)
-    assert [row.address for row in rows if not row.agrees] == []
+    assert [(row.address, row.fate) for row in rows if not row.agrees] == []
     await _refused_at_the_door(scene)
     await _an_operator_steps_in(scene)
     await _a_kept_answer_is_damaged(scene)
@@ -183,6 +183,8 @@ async def _a_gatherer_raises(scene: Scene) -> None:
     await scene.mail("first@ee-311.lab")
     await scene.written("stage.error", stage="suspend")
     scene.suspended.write_text("")
+    (broke,) = scene.events("stage.error", stage="suspend")
+    assert await scene.command("queue", "retry", broke["group"].partition("/")[0]) == 0
     await scene.seen(lambda: scene.arrived("first@ee-311.lab"))
 
 

@@ -88,7 +88,7 @@ def test_every_reason_code_is_explained() -> None:
     page = (DOCS / "log-events.md").read_text(encoding="utf-8").partition("## Reason codes")[2]
     explained = re.findall(r"^\| `([a-z_.0-9]+)` \|", page, re.MULTILINE)
     given = {code for module in modules("stages") for code in _codes(module)}
-    given |= {code for module in modules("ops") for code in _codes(module) if code.startswith("queue.")}
+    given |= {code for module in modules("pipeline", "ops") for code in _codes(module) if code.startswith("queue.")}
     assert set(map(str, Trouble)) <= given
     assert sorted(explained) == sorted(given - set(EVENTS))
 

@@ -76,7 +76,7 @@ class Spine:
         self.config = config
         self.redis = redis
         self.line = line
-        self.ledger = Ledger(redis, first=line.first.name)
+        self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name)
         self.exclusions = ExclusionStore(redis)
         self._headroom = Headroom(redis)
         self._nudge = nudge

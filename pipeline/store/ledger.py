@@ -87,12 +87,12 @@ class Changes:
         """Keep a group back until an operator releases it."""
         self.held.append({"group": group, "at": _ms(at)})
 
-    def json(self) -> bytes:
-        """Write the form that the script reads."""
+    def json(self, notices: str) -> bytes:
+        """Write the form that the script reads; `notices` is the stage that rules on what is owed."""
         owed = [
             {
-                "list": "place:bounce", "group": owed_group(one), "nudge": "bounce", "owed": True,
-                "payload": encode(Owed, one).decode(), "into": "item:bounce",
+                "list": f"place:{notices}", "group": owed_group(one), "nudge": notices, "owed": True,
+                "payload": encode(Owed, one).decode(), "into": f"item:{notices}",
             }
             for one in self.owed.values()
         ]  # fmt: skip
@@ -133,7 +133,10 @@ class Stored:
 
 
 class Ledger:
-    """All states of all messages. `first` is the stage at which accepted mail and due retries enter."""
+    """All states of all messages.
+
+    Accepted mail and due retries enter at stage `first`; what is owed to senders goes to stage `notices`.
+    """
 
     def __init__(
         self,
@@ -141,11 +144,13 @@ class Ledger:
         *,
         prefix: str = "dp:",
         first: str = "route",
+        notices: str = "bounce",
         retention: timedelta = timedelta(hours=1),
     ) -> None:
         self.redis = redis
         self.prefix = prefix
         self.first = first
+        self.notices = notices
         self._retention = int(retention.total_seconds())
         texts = {path.stem: path.read_bytes() for path in _LUA.glob("*.lua")}
         shared = texts.pop("places")
@@ -189,7 +194,7 @@ class Ledger:
 
     async def commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Make verdicts true. None: the lease was lost, somebody else has the group, and nothing was written."""
-        result = await self._run("commit", token, group, self._retention, changes.json())
+        result = await self._run("commit", token, group, self._retention, changes.json(self.notices))
         if result[0] == 0:
             return None
         return Committed(int(result[1]), tuple(nudge.decode() for nudge in result[2:]))
@@ -383,6 +388,7 @@ class Ledger:
             owed_group(owed) if owed else "",
             encode(Owed, owed) if owed else "",
             self._retention,
+            self.notices,
         )
         return str(result.decode())
 

@@ -167,6 +167,27 @@ async def test_notice_owed_keeps_the_message(ledger: Ledger) -> None:
     assert done.open == 0
 
 
+@pytest.mark.parametrize("by", ["commit", "move"])
+async def test_notices_go_to_the_stage_that_the_line_names(redis: Any, by: str) -> None:
+    """A line may end in a notice stage of another name than ours: what is owed reaches it (SMTP-53)."""
+    ledger = Ledger(redis, notices="report")
+    await ledger.accept(message(count=1), b"x")
+    failed = replace(message(count=1).recipients[0], state=State.FAILED, reason=Reason("route", "c", "5.1.2", "no"))
+    owed = Owed(NoticeKind.FAILED, replace(message(count=1), recipients=(failed,)))
+    if by == "move":
+        assert await ledger.move(failed, "failed", NOW, owed) == "moved"
+    else:
+        await ledger.claim("place:route", "t", 1, NOW)
+        changes = Changes(settled=1)
+        changes.put(failed)
+        changes.owe(owed)
+        committed = await ledger.commit("t", "M1/0", changes)
+        assert committed is not None
+        assert committed.nudges == ("report",)
+    groups = await ledger.claim("place:report", "b", 1, NOW)
+    assert await ledger.payloads("report", groups) == [encode(Owed, owed)]
+
+
 async def test_due_mail_enters_the_first_stage_again(ledger: Ledger) -> None:
     """The schedule hands a group back when its time has come, and not before (RFC 5321 4.5.4.1)."""
     await ledger.accept(message(count=1), b"x")

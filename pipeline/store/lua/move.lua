@@ -1,6 +1,6 @@
 -- An operator's hand: take one recipient out of where it stands and put it elsewhere. A claimed recipient is busy.
 -- ARGV: prefix, message id, number, target ('route' | 'held' | 'failed' | 'dropped'), now (ms), recipient JSON,
---       place of the first stage, owed group or '', owed payload, retention (s).
+--       place of the first stage, owed group or '', owed payload, retention (s), stage of notices.
 -- Returns 'moved', 'busy' (claimed, or no longer as the recipient JSON knows it), 'settled' or 'unknown'.
 local p, id, number, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = p .. 'msg:' .. id
@@ -53,8 +53,8 @@ else
   redis.call('HDEL', key, 'w:' .. number)
   local change = -1
   if ARGV[8] ~= '' then
-    redis.call('RPUSH', p .. 'place:bounce', ARGV[8])
-    redis.call('HSET', p .. 'item:bounce', ARGV[8], ARGV[9])
+    redis.call('RPUSH', p .. 'place:' .. ARGV[11], ARGV[8])
+    redis.call('HSET', p .. 'item:' .. ARGV[11], ARGV[8], ARGV[9])
     change = 0
   end
   local open = redis.call('HINCRBY', key, 'open', change)

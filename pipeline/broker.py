@@ -6,14 +6,18 @@ each enqueue is also published, and a consumer that found its queue empty waits 
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, Callbacks, CurrentMessage, Middleware, Retries, ShutdownNotifications
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 WAKE_CHANNEL = "dp:wake"
 NAMESPACE = "dp:dramatiq"
@@ -63,6 +67,15 @@ class Wakeups:
         self._stop.set()
 
 
+@contextmanager
+def _away() -> Iterator[None]:
+    """Let Dramatiq take a silent Redis for one that is away, which it waits for; it knows lost connections alone."""
+    try:
+        yield
+    except redis.TimeoutError as error:
+        raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+
 class WakingConsumer(dramatiq.Consumer):
     """A Redis consumer that waits for a wake-up when its queue is empty, or when it holds all that it may.
 
@@ -77,12 +90,14 @@ class WakingConsumer(dramatiq.Consumer):
 
     def ack(self, message: Any) -> None:
         """Acknowledge a message."""
-        self._inner.ack(message)
+        with _away():
+            self._inner.ack(message)
         self._make_room()
 
     def nack(self, message: Any) -> None:
         """Move a message to the dead-letter queue."""
-        self._inner.nack(message)
+        with _away():
+            self._inner.nack(message)
         self._make_room()
 
     def _make_room(self) -> None:
@@ -98,7 +113,8 @@ class WakingConsumer(dramatiq.Consumer):
         self._event.clear()
         self._full = True  # until shown otherwise, so that no job can end unseen in between
         self._full = self._inner.outstanding_message_count >= self._inner.prefetch
-        message = next(self._inner)
+        with _away():
+            message = next(self._inner)
         if message is None:
             self._event.wait(self._timeout)
         return message
@@ -135,8 +151,16 @@ class WakingRedisBroker(RedisBroker):
         super().close()
 
 
-def make_broker(url: str, *extra: Middleware, retry_floor: timedelta = timedelta(seconds=1)) -> WakingRedisBroker:
-    """Make the broker of a process, without limits on retries: a fault of ours must never lose a job."""
+def make_broker(
+    url: str,
+    *extra: Middleware,
+    retry_floor: timedelta = timedelta(seconds=1),
+    timeout: timedelta = timedelta(seconds=10),
+) -> WakingRedisBroker:
+    """Make the broker of a process, without limits on retries: a fault of ours must never lose a job.
+
+    A Redis that is silent for longer than `timeout` counts as away, or a lost network would hold a thread for ever.
+    """
     middleware: list[Middleware] = [
         AsyncIO(),
         CurrentMessage(),
@@ -150,7 +174,13 @@ def make_broker(url: str, *extra: Middleware, retry_floor: timedelta = timedelta
         *extra,
     ]
     broker = WakingRedisBroker(
-        client=redis.Redis.from_url(url, health_check_interval=30),
+        client=redis.Redis.from_url(
+            url,
+            health_check_interval=30,
+            socket_timeout=timeout.total_seconds(),
+            socket_connect_timeout=5.0,
+            retry=Retry(NoBackoff(), 1),
+        ),
         middleware=middleware,
         namespace=NAMESPACE,
     )

@@ -1,10 +1,14 @@
 """Consumers that wait are woken: by a job that comes in, and by a job that ends where no more could be held."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+import redis
 from dramatiq import Consumer, Message
+from dramatiq.errors import ConnectionClosed
 
 from pipeline.broker import WakingRedisBroker, make_broker
 
@@ -60,3 +64,15 @@ def test_the_end_of_a_job_wakes_a_consumer_that_holds_all_it_may(broker: WakingR
     consumer.ack(first)
     thread.join(SOON)
     assert len(got) == 1
+
+
+def test_a_silent_redis_counts_as_away(unique: str) -> None:
+    """A lost network holds neither whoever answers 250 next nor a consumer for ever (SUB-30)."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        broker = make_broker(url, timeout=timedelta(milliseconds=100))
+        with pytest.raises(redis.TimeoutError):
+            _enqueue(broker, unique)
+        with pytest.raises(ConnectionClosed):
+            next(broker.consume(QUEUE + unique))
+        broker.close()

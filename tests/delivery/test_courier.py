@@ -172,7 +172,7 @@ async def test_a_refusal_is_final_and_not_tried_elsewhere(script: Script) -> Non
 
 @pytest.mark.parametrize("script", [Script(starttls=True), Script(replies={"STARTTLS": "220 and then nothing"})])
 async def test_opportunistic_tls_falls_back_on_a_new_connection(script: Script) -> None:
-    """RFC 7435, TLS-06, TLS-12: where TLS may be left out, a failed handshake leads to clear text on a new connection."""
+    """DANE-19, TLS-06, TLS-12 (RFC 7672 2.2): where TLS may be left out, a failed handshake leads to clear text on a new connection."""
     async with hosts(script) as running:
         (attempt,) = await carry(plan(running, CLEAR), numbered(1))
     assert delivered(attempt)
@@ -188,7 +188,7 @@ async def test_opportunistic_tls_falls_back_on_a_new_connection(script: Script) 
 )
 @pytest.mark.parametrize("script", [Script(starttls=True), Script(starttls=False), Script(starttls_reply="454 no")])
 async def test_required_tls_never_becomes_clear_text(demand: Demand, script: Script) -> None:
-    """DANE-102, DANE-104, TLS-08, TLS-09: whatever keeps TLS from working, no host sees MAIL, and each is tried once."""
+    """DANE-19, DANE-17, DANE-102, DANE-104, TLS-08, TLS-09: whatever keeps TLS from working, no host sees MAIL, and each is tried once."""
     async with hosts(replace(script), replace(script)) as running:
         (attempt,) = await carry(plan(running, demand), numbered(1))
     assert attempt.transaction is None

@@ -100,7 +100,7 @@ async def test_a_certificate_that_matches_nothing_is_trouble() -> None:
 
 
 async def test_a_match_behind_an_insecure_mx_is_for_the_host_only() -> None:
-    """RFC 7672 2.2.1: such a handshake never counts as verified for the domain (DANE-110)."""
+    """DANE-32, DANE-110 (RFC 7672 2.2.1): such a handshake never counts as verified for the domain."""
     shown = leaf(NAME)
     judgement, _, _ = await shake(shown, dane(shown.tlsa(), host_only=True))
     assert judgement.handshake.level == "dane-host-only"

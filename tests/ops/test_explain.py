@@ -113,7 +113,7 @@ async def test_hosts_are_tried_in_the_order_of_delivery(explain: Explain, lab: L
 
 
 async def test_a_broken_record_set_is_named(explain: Explain) -> None:
-    """A bogus TLSA answer leaves the host out, and the mail would be returned under profile mailmarshal (DANE-24)."""
+    """A bogus TLSA answer leaves the host out, and the mail would be returned under profile mailmarshal (DANE-08)."""
     found = json.loads(await explain(f"user@{named('expired-tlsa')[0].domain}", "--json"))
     (bound,) = found["destinations"]
     assert found["outcome"] == bound["outcome"] == "refuse"

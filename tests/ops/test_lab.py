@@ -82,7 +82,7 @@ def _state(lab: Lab, name: str, rdtype: str) -> State:
 
 @every()
 async def test_unbound_sees_what_the_scenario_claims(lab: Lab, scenario: Scenario) -> None:
-    """MX, address and TLSA of each domain are secure, insecure, denied, bogus or broken as its story says (DANE-02)."""
+    """MX, address and TLSA of each domain are secure, insecure, denied, bogus or broken as its story says (DANE-01)."""
     claims = scenario.claims
     asked = [(scenario.domain, "MX", claims.mx)]
     if scenario.hosts:

@@ -208,7 +208,7 @@ def _deferring(trouble: Trouble) -> Callable[[Any, Facts, datetime], tuple[Verdi
 
 
 async def test_a_transient_lookup_failure_first_leaves_the_queue_untouched(bench: Make) -> None:
-    """DNS trouble comes back within seconds as the job's retry; on the last try it becomes a Defer (DANE-24)."""
+    """DNS trouble comes back within seconds as the job's retry; on the last try it becomes a Defer (DANE-06)."""
     made = bench(resolve=_deferring(Trouble.LOOKUP_MX))
     await made.ledger.accept(message(count=1), b"x")
     await _through_message_stages(made)

@@ -67,7 +67,7 @@ def test_each_recipient_has_its_own_verdict() -> None:
 
 
 def test_what_is_shared_is_one_verdict() -> None:
-    """Recipients who share a fate share a verdict; the facts say what TLS proved and what DNS said."""
+    """TLS-16: recipients who share a fate share a verdict; the facts say what TLS proved and what DNS said."""
     mail = message("a@example.com", "b@example.com")
     (done,) = rule(mail, replied(mail, OK, OK), GOOD)
     assert done.recipients == mail.recipient_ids

@@ -491,7 +491,7 @@ def test_a_plan_lasts_no_longer_than_its_shortest_answer() -> None:
 
 
 def test_a_plan_that_stands_is_passed_on_with_its_facts() -> None:
-    """The verdict bears the states of MX, addresses and TLSA, the records and the demand (what an operator asks for)."""
+    """DANE-105: the verdict bears the states of MX, addresses and TLSA, the records and the demand (what an operator asks for)."""
     made = verdict(Zone().mx("mx1.example.com").host("mx1.example.com", EE))
     assert isinstance(made, Proceed)
     assert isinstance(made.gives, Planned)

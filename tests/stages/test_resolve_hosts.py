@@ -7,14 +7,15 @@ import pytest
 
 from delivery.names import covers
 from stages.answer import Failure, Found, Question
-from stages.attempt import Attempt, HostAttempt
+from stages.attempt import Attempt, HostAttempt, Reply, Transaction
 from stages.contract import Planned
 from stages.deliver import STAGE as DELIVER
 from stages.destination import Destination, RouteKind
 from stages.plan import DaneDemand, Trouble
 from stages.policy import InsecureMx, Mode, Policy
 from stages.records import IP, MX, TLSA
-from stages.resolve import make_plan
+from stages.resolve import make_plan, plan_facts
+from stages.verdict import Defer, Done
 from tests.stages.make import message
 from tests.stages.test_resolve import EE, KINDS, NOW, RFC, Zone, demands
 
@@ -146,13 +147,19 @@ def test_the_log_names_the_relay_as_the_mx_record_does(policy: Policy) -> None:
     plan = zone.plan(policy)
     (host,) = plan.hosts
     assert host.name == HOST
-    tried = HostAttempt(host.name, host.addresses[0], 25, host.demand.kind, Trouble.CONNECT, "refused")
     mail = message("user@example.com")
-    facts = {Attempt: Attempt(mail.recipient_ids, (tried,)), Policy: policy}
-    (verdict,) = DELIVER.decide(Planned(plan, (mail,)), facts, NOW)
-    assert verdict.reason is not None
-    assert verdict.reason.facts["host"] == HOST
-    assert [one["host"] for one in verdict.reason.facts["hosts"]] == [HOST]
+    down = HostAttempt(host.name, host.addresses[0], 25, host.demand.kind, Trouble.CONNECT, "refused")
+    ok = Reply(250, "ok", "", ".")
+    taken = Transaction(ok, dict.fromkeys(mail.recipient_ids, ok), ok)
+    for attempt in (
+        Attempt(mail.recipient_ids, (down,)),
+        Attempt(mail.recipient_ids, (replace(down, trouble=None),), taken),
+    ):
+        (verdict,) = DELIVER.decide(Planned(plan, (mail,)), {Attempt: attempt, Policy: policy}, NOW)
+        assert isinstance(verdict, Done if attempt.transaction else Defer)
+        assert verdict.reason is not None
+        assert verdict.reason.facts["host"] == HOST
+    assert [one["host"] for one in plan_facts(plan)["hosts"]] == [HOST]
 
 
 @pytest.mark.parametrize("mode", list(Mode))

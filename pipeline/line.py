@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from stages.contract import Consigned, Consignment, Level, Notice, Owed, Stage
+from stages.attempt import Attempt
+from stages.contract import Consigned, Consignment, Level, Notice, Owed, Planned, Stage
 from stages.message import Message
 
 STAGES = "danepipe.stages"
@@ -89,6 +90,7 @@ def build(names: Sequence[str], known: Mapping[str, Stage] | None = None) -> Lin
     notices = [stage for stage in stages if stage.level is Level.NOTICE]
     _chain(messages, Message, Consigned, "message")
     _chain(destinations, Consignment, None, "destination")
+    _deliverable(destinations)
     if len(notices) != 1 or notices[0].takes is not Owed or notices[0].gives is not Notice:
         raise LineError("pipeline.stages must end in one stage that takes Owed and gives Notice, such as 'bounce'")
     return Line(messages, destinations, notices[0])
@@ -108,3 +110,18 @@ def _chain(row: Sequence[Stage], first: type, last: type | None, level: str) -> 
         wanted = stage.gives
     if last is not None and wanted is not last:
         raise LineError(f"the last {level} stage {row[-1].name!r} gives {wanted.__name__}, expected {last.__name__}")
+
+
+def _deliverable(row: Sequence[Stage]) -> None:
+    """See that plans are what destination stages hand on, and that the last one of them alone delivers."""
+    for stage in row:
+        if stage.gives is not Planned:
+            raise LineError(
+                f"destination stage {stage.name!r} gives {stage.gives.__name__}, expected Planned: "
+                "only a plan is handed on for a ready queue"
+            )
+        if (Attempt in stage.wants) is not (stage is row[-1]):
+            raise LineError(
+                f"destination stage {stage.name!r} stands wrong: the last one, and no other, must want an Attempt, "
+                "as 'deliver' does"
+            )

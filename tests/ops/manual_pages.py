@@ -1,7 +1,8 @@
 """The parts of the manual that are made from the code: `python -m tests.ops.manual_pages --write` renews them.
 
 `settings.md` has a table of keys for each section and the profiles side by side, from the classes of `pipeline.settings`
-and `stages.policy`; `log-events.md` has each event with its fields and an example, from the JSON Schema beside it.
+and `stages.policy`; `log-events.md` has each event with its fields and an example, from the JSON Schema beside it;
+`plugins.md` shows the distribution that `tests/plugin` installs and runs.
 """
 
 import json
@@ -201,9 +202,25 @@ def _field(name: str, field: Mapping[str, Any], required: bool) -> str:  # noqa:
     return f"| `{name}` | {kind}{'' if required else ', not always'} | {field['description']} |"
 
 
+def plugin_module() -> str:
+    """Show the module of the plug-in that the tests install."""
+    return _shown("suspended_senders.py", "python")
+
+
+def plugin_project() -> str:
+    """Show its pyproject.toml."""
+    return _shown("pyproject.toml", "toml")
+
+
+def _shown(name: str, language: str) -> str:
+    text = (DOCS.parents[1] / "tests" / "plugin" / "distribution" / name).read_text(encoding="utf-8")
+    return f"```{language}\n{text}```\n"
+
+
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "settings.md": {"keys": settings_tables, "profiles": profile_table},
     "log-events.md": {"events": event_sections, "facts": fact_table, "tls": tls_table},
+    "plugins.md": {"module": plugin_module, "project": plugin_project},
 }
 
 

@@ -28,6 +28,7 @@ def test_our_own_stages_are_registered_like_anybodys() -> None:
         (("route", "resolve", "exclude", "deliver", "bounce"), "message stages first"),
         (("route", "resolve", "deliver", "bounce"), "the last message stage 'route' gives Routed, expected Consigned"),
         (("route", "exclude", "resolve", "deliver"), "must end in one stage that takes Owed"),
+        (("route", "exclude", "resolve", "bounce"), "'resolve' stands wrong: the last one, and no other, must want an"),
         ((), "has no message stage"),
     ],
 )  # fmt: skip
@@ -46,3 +47,11 @@ def test_a_third_stage_between_ours_runs_if_it_chains() -> None:
     with pytest.raises(LineError, match="stage 'exclude' takes Routed, but 'audit' gives Consignment"):
         build(("route", "audit", *OURS[1:]), {**known, "audit": wrong})
     assert fits.level is Level.MESSAGE
+
+
+def test_only_a_plan_is_handed_on_for_a_ready_queue() -> None:
+    """A destination stage before `resolve` chains by its types, and what it gives could not be kept for the next one."""
+    known = registered()
+    early = replace(known["resolve"], name="early", gives=Consignment)
+    with pytest.raises(LineError, match="'early' gives Consignment, expected Planned"):
+        build(("route", "exclude", "early", "resolve", "deliver", "bounce"), {**known, "early": early})

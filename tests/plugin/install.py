@@ -15,10 +15,10 @@ def install(target: Path) -> Path:
     return target
 
 
-def broken(target: Path, group: str, entry: str) -> Path:
-    """Write the metadata of a distribution with one entry point, and no module that it could be loaded from."""
-    metadata = target / "broken-1.0.dist-info"
+def written(target: Path, group: str, *entries: str) -> Path:
+    """Write the metadata of a distribution with entry points, and no module that they could be loaded from."""
+    metadata = target / "written-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[{group}]\n{entry}\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: written\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("\n".join([f"[{group}]", *entries, ""]))
     return target

@@ -16,7 +16,8 @@ from pipeline.accept.door import RecipientRequest, Submission
 from pipeline.config import load
 from pipeline.spine import Spine, utc_now
 from stages.message import MessageId, Origin, State
-from tests.plugin.install import broken, install
+from tests.ops.manual_pages import DOCS, renewed
+from tests.plugin.install import install, written
 
 ROOT = Path(__file__).parents[2]
 WITH_IT = "route,suspend,exclude,resolve,deliver,bounce"
@@ -94,6 +95,44 @@ async def _stands(spine: Spine, message: MessageId) -> tuple[State, str, str]:
     return recipient.state, recipient.reason.code if recipient.reason else "", stored.places[recipient.id]
 
 
+PASSING = """
+from stages.contract import Consigned, Level, Routed, Stage
+from stages.message import Message
+from stages.verdict import Proceed
+
+def decide(item, facts, now):
+    return (Proceed(getattr(item, "message", item).recipient_ids, item),)
+
+EARLY = Stage("early", Level.MESSAGE, Message, (), Message, decide)
+MIDDLE = Stage("middle", Level.MESSAGE, Routed, (), Routed, decide)
+LATE = Stage("late", Level.MESSAGE, Consigned, (), Consigned, decide)
+"""
+
+
+async def test_a_stage_may_stand_in_every_place_of_a_message(
+    place: Path, redis_url: str, redis: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, between and after ours: what a stage is handed went through Redis, and the mail comes to its queue."""
+    entries = [f"{name} = passing_stages:{name.upper()}" for name in ("early", "middle", "late")]
+    site = written(place / "site", "danepipe.stages", *entries)
+    (site / "passing_stages.py").write_text(PASSING)
+    monkeypatch.syspath_prepend(site)
+    stages = "early,route,middle,exclude,late,resolve,deliver,bounce"
+    config = load(None, {"DANEPIPE_REDIS__URL": redis_url, "DANEPIPE_PIPELINE__STAGES": stages})
+
+    async def nudge(_names: Sequence[str]) -> None:
+        """Tell nobody: the test runs the stages itself."""
+
+    async with Spine.open(config, nudge) as spine:
+        resolver = spine.resolver()
+        runner = spine.runner(resolver)
+        message = await spine.submit(_mail("good@sender.example"))
+        for stage in spine.line.messages:
+            await runner.run_place(stage)
+        assert await _stands(spine, message) == (State.QUEUED, "", "ready:mx:example.com:25:dane")
+        await resolver.aclose()
+
+
 async def test_commands_know_it(target: Path, place: Path) -> None:
     """What a new process starts with is what is installed: `config check` finds the stage and its gatherer."""
     process = await asyncio.create_subprocess_exec(
@@ -122,7 +161,7 @@ def test_a_stage_that_nobody_installed_stops_the_start(place: Path) -> None:
 
 def test_a_stage_that_cannot_be_loaded_stops_the_start(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage is named with the module that is missing; the same package does no harm while the line leaves it out."""
-    monkeypatch.syspath_prepend(broken(place / "site", "danepipe.stages", "suspend = nowhere:STAGE"))
+    monkeypatch.syspath_prepend(written(place / "site", "danepipe.stages", "suspend = nowhere:STAGE"))
     sentence = said("config", "check", PIPELINE__STAGES=WITH_IT)
     assert "stage 'suspend' cannot be loaded from nowhere:STAGE" in sentence
     assert "No module named 'nowhere'" in sentence
@@ -131,7 +170,7 @@ def test_a_stage_that_cannot_be_loaded_stops_the_start(place: Path, monkeypatch:
 
 def test_a_stage_that_is_none_stops_the_start(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an entry point of the group leads to must be a Stage, or the sentence says what it is."""
-    monkeypatch.syspath_prepend(broken(place / "site", "danepipe.stages", "suspend = stages.route:NULL_SENDER"))
+    monkeypatch.syspath_prepend(written(place / "site", "danepipe.stages", "suspend = stages.route:NULL_SENDER"))
     assert "'suspend' in group danepipe.stages is '<>', expected" in said("config", "check", PIPELINE__STAGES=WITH_IT)
 
 
@@ -141,7 +180,7 @@ def test_a_name_that_two_packages_provide_stops_the_start(place: Path, monkeypat
         "from dataclasses import replace\nfrom stages.route import STAGE\nSTAGE = replace(STAGE)\n"
     )
     monkeypatch.syspath_prepend(place)
-    monkeypatch.syspath_prepend(broken(place / "site", "danepipe.stages", "route = dup:STAGE"))
+    monkeypatch.syspath_prepend(written(place / "site", "danepipe.stages", "route = dup:STAGE"))
     assert "two installed packages provide a stage 'route'" in said("config", "check")
 
 
@@ -158,16 +197,21 @@ def test_a_gatherer_that_cannot_work_stops_the_start(
     place: Path, monkeypatch: pytest.MonkeyPatch, entry: str, wanted: str
 ) -> None:
     """A gatherer that cannot be loaded or made, is none, or gives what another gives is named."""
-    monkeypatch.syspath_prepend(broken(place / "site", "danepipe.facts", entry))
+    monkeypatch.syspath_prepend(written(place / "site", "danepipe.facts", entry))
     assert wanted in said("config", "check")
 
 
 def test_a_fact_that_nobody_gathers_stops_the_start(target: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage whose fact no installed package gives is refused before mail meets it."""
-    site = broken(place / "site", "danepipe.stages", "suspend = suspended_senders:STAGE")
+    site = written(place / "site", "danepipe.stages", "suspend = suspended_senders:STAGE")
     (site / "suspended_senders.py").write_text((target / "suspended_senders.py").read_text())
     monkeypatch.syspath_prepend(site)
     sys.modules.pop("suspended_senders", None)
     assert "stage 'suspend' wants SuspendedSenders, which no entry of group danepipe.facts gives" in said(
         "config", "check", PIPELINE__STAGES=WITH_IT
     )
+
+
+def test_the_manual_shows_the_plug_in_that_is_tested() -> None:
+    """What a reader copies from `ops/docs/plugins.md` is what runs here: `python -m tests.ops.manual_pages --write`."""
+    assert (DOCS / "plugins.md").read_text(encoding="utf-8") == renewed("plugins.md")

@@ -124,6 +124,16 @@ async def test_keywords_are_known_in_any_case(ehlo: str) -> None:
     assert host.seen[0].commands("MAIL") == ["MAIL FROM:<sender@here.example> SIZE=4 BODY=8BITMIME"]
 
 
+@pytest.mark.parametrize("content", [b".\r\n..x\r\n.\r\n", b"a\nb", b"", b"x"])
+async def test_the_size_said_is_that_of_the_content(content: bytes) -> None:
+    """EXT-03 (RFC 1870 6): octets with CRLF as they will arrive, without the dots that the wire doubles."""
+    transaction, _, host = await sent(Script(starttls=False), content=content)
+    assert transaction.data is not None
+    assert host.seen[0].commands("MAIL") == [f"MAIL FROM:<sender@here.example> SIZE={len(normal(content))}"]
+    (got,) = host.seen[0].contents
+    assert len(got) - sum(line.startswith(b".") for line in got.split(b"\r\n")) == len(normal(content))
+
+
 UTF8 = "250-mail.test\n250-8BITMIME\n250-SMTPUTF8"
 
 

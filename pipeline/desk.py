@@ -38,7 +38,8 @@ class Limits:
     """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
 
     `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
-    `aside`: how long a group over which a stage broke rests before it is tried again.
+    `plan_floor` and `plan_ceiling` bound how long a plan is used; the ceiling is what a plan can outlive the trust in the
+    resolver that it rests on. `aside`: how long a group over which a stage broke rests before it is tried again.
     """
 
     batch: int = 100
@@ -47,6 +48,7 @@ class Limits:
     fair_share: int = 100
     fair_time: timedelta = timedelta(seconds=30)
     plan_floor: timedelta = timedelta(seconds=5)
+    plan_ceiling: timedelta = timedelta(seconds=60)
     aside: timedelta = timedelta(seconds=30)
 
 

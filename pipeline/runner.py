@@ -275,7 +275,8 @@ class Runner(Desk):
         following = self._tools.line.after(stage)
         if following is None:
             return
-        lasts = max(planned.plan.expires - self._tools.now(), self._tools.limits.plan_floor)
+        limits = self._tools.limits
+        lasts = min(max(planned.plan.expires - self._tools.now(), limits.plan_floor), limits.plan_ceiling)
         await self.ledger.hand_over(following.name, key, encode(Planned, replace(planned, messages=())), lasts)
 
     async def _send_on(self, stage: Stage, key: str) -> None:

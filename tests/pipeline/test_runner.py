@@ -267,6 +267,23 @@ async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Ma
     assert made.nudges == [f"deliver:to:{KEY}"] * 3
 
 
+@pytest.mark.parametrize(("life", "at_least", "at_most"), [(1, 4, 5), (30, 29, 30), (86_400, 59, 60)])
+async def test_a_plan_is_used_for_a_minute_at_most(bench: Make, life: int, at_least: int, at_most: int) -> None:
+    """DANE-108: a plan goes with the answers it rests on, and soon, so that it cannot outlive the trust in a resolver."""
+
+    def proceed(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
+        plan = Plan(item.destination, (), (), NOW, NOW + timedelta(seconds=life))
+        return (Proceed(everyone, Planned(plan, item.messages), Reason("resolve", "resolve.planned", "2.0.0", "x")),)
+
+    made = bench(resolve=proceed)
+    await made.ledger.accept(message(count=1), b"x")
+    await _through_message_stages(made)
+    await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
+    left = await made.ledger.redis.pttl(f"dp:given:deliver:{KEY}")
+    assert at_least * 1000 < left <= at_most * 1000
+
+
 async def _ready(made: Bench, *names: str) -> Stage:
     """Bring messages of one recipient each to the ready queue, with a plan, and give the last stage."""
     for name in names:

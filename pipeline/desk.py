@@ -38,7 +38,7 @@ class Limits:
     """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
 
     `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
-    `plan_floor` and `plan_ceiling` bound how long a plan is used; the ceiling is what a plan can outlive the trust in the
+    `plan_floor` and `plan_ceiling` bound how long a plan is used, and so how long it can outlive the trust in the
     resolver that it rests on. `aside`: how long a group over which a stage broke rests before it is tried again.
     """
 

@@ -137,7 +137,7 @@ def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
 
 
 def test_the_longest_matching_destination_decides(tmp_path: Path) -> None:
-    """An override says what differs; the rest comes from the general sections."""
+    """DANE-22, DANE-101, TLS-08: an override says what differs; the rest comes from the general sections."""
     config = load(
         _file(
             tmp_path,

@@ -32,9 +32,7 @@ from pipeline.settings import (
     Dane,
     DestinationRule,
     Dns,
-    Domains,
     ExcludeEntry,
-    HostName,
     LimitsSection,
     Listen,
     LogSection,
@@ -48,6 +46,7 @@ from pipeline.settings import (
     Work,
     default_hostname,
 )
+from pipeline.values import Domains, HostName
 from stages.answer import Question
 from stages.destination import Destination, TlsLevel
 from stages.exclude import Exclusion
@@ -210,7 +209,7 @@ class Config(BaseSettings):
     def schedule(self) -> Schedule:
         """Make the retry schedule."""
         queue = self.queue
-        return Schedule(queue.retry, queue.lifetime, queue.bounce_lifetime, queue.delay_notice, queue.jitter)
+        return Schedule(queue.retry, queue.lifetime, queue.bounce_lifetime, queue.notice_after, queue.jitter)
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """List dotted keys and values (tables of a list as one value), in the order of the manual."""

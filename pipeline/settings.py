@@ -1,7 +1,7 @@
 """The settings: every key of the configuration file, its type, its default and its bounds.
 
-The classes are frozen and refuse unknown keys. Durations are written `90s`, `15m`, `4h`, `5d`, `1h30m` or as a number
-of seconds; sizes `50M`, `10K` or as a number of octets. `pipeline.config` reads files and the environment into these.
+The classes are frozen and refuse unknown keys. How values are written stands in `pipeline.values`; `pipeline.config`
+reads files and the environment into these.
 """
 
 import ipaddress
@@ -9,20 +9,31 @@ import re
 import socket
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import idna
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pipeline.values import (
+    OFF,
+    Addresses,
+    Domains,
+    Duration,
+    Durations,
+    Endpoint,
+    Networks,
+    Numbers,
+    Patience,
+    Pattern,
+    Port,
+    Positive,
+    Questions,
+    Servers,
+    Size,
+    TlsVersion,
+    TlsWord,
+    Words,
+    host_name,
 )
-
 from stages.policy import (
     BogusProof,
     InsecureAlias,
@@ -35,140 +46,6 @@ from stages.policy import (
     Profile,
     Scope,
 )
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-
-
-def parse_duration(value: Any) -> timedelta:
-    """Read a duration. Raises ValueError that says how one is written."""
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return timedelta(seconds=value)
-    text = str(value).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return timedelta(seconds=float(text))
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{value!r} is no duration: write 90s, 15m, 4h, 5d, 1h30m or a number of seconds")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def format_duration(value: timedelta) -> str:
-    """Write a duration as `parse_duration` reads it, in the largest units that fit."""
-    milliseconds = round(value.total_seconds() * 1000)
-    text = ""
-    for unit in ("d", "h", "m", "s", "ms"):
-        size = round(_UNITS[unit] * 1000)
-        number, milliseconds = divmod(milliseconds, size)
-        text += f"{number}{unit}" if number else ""
-    return text or "0s"
-
-
-def _parse_size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-    if not found:
-        raise ValueError(f"{value!r} is no size: write 50M, 10K or a number of octets")
-    return int(found[1]) * _SIZES[found[2].upper()]
-
-
-def _domain(value: str) -> str:
-    text = value.strip().rstrip(".").lower()
-    try:
-        encoded = idna.encode(text, uts46=True).decode() if not text.isascii() else text
-    except idna.IDNAError as error:
-        raise ValueError(f"{value!r} is no domain name: {error}") from error
-    labels = encoded.split(".")
-    if not all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?", label) for label in labels) or len(encoded) > 253:
-        raise ValueError(f"{value!r} is no domain name, expected something like 'mail.example.com'")
-    return encoded
-
-
-def _below(value: str) -> str:
-    return f"*.{_domain(value[2:])}" if value.startswith("*.") else _domain(value)
-
-
-def _hostname(value: str) -> str:
-    name = _domain(value)
-    if "_" in name:
-        raise ValueError(f"{value!r} is no host name: '_' must not stand in one")
-    return name
-
-
-def _listed(value: Any) -> Any:
-    """Let the environment give a list as words separated by commas."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _endpoint(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-        number = int(port)
-    except ValueError:
-        number = -1
-    if not colon or not 0 <= number <= 65535:
-        raise ValueError(f"{value!r} is no address and port, expected something like '127.0.0.1:2525' or '[::1]:2525'")
-    return value
-
-
-def _server(value: str) -> str:
-    address, _, port = value.partition("@")
-    try:
-        ipaddress.ip_address(address)
-        valid = not port or 0 < int(port) < 65536
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(f"{value!r} is no resolver, expected something like '127.0.0.1' or '127.0.0.1@5335'")
-    return value
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value, strict=False))
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no network, expected something like '192.0.2.0/24' ({error})") from error
-
-
-def _question(value: str) -> str:
-    name, slash, rdtype = value.partition("/")
-    if not slash or not name or not rdtype.isalnum():
-        raise ValueError(f"{value!r} is no question, expected a name and a type such as './SOA'")
-    return f"{name}/{rdtype.upper()}"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, when_used="always"),
-    Field(ge=timedelta(0)),
-]
-Size = Annotated[int, BeforeValidator(_parse_size), Field(gt=0)]
-Domain = Annotated[str, AfterValidator(_domain)]
-HostName = Annotated[str, AfterValidator(_hostname)]
-Pattern = Annotated[str, AfterValidator(_below)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Server = Annotated[str, AfterValidator(_server)]
-Network = Annotated[str, AfterValidator(_network)]
-QuestionText = Annotated[str, AfterValidator(_question)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Positive = Annotated[int, Field(ge=1)]
-Domains = Annotated[tuple[Domain, ...], BeforeValidator(_listed)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
-Servers = Annotated[tuple[Server, ...], BeforeValidator(_listed)]
-Questions = Annotated[tuple[QuestionText, ...], BeforeValidator(_listed)]
-Durations = Annotated[tuple[Duration, ...], BeforeValidator(_listed), Field(min_length=1)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
-Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-TlsVersion = Literal["1.2", "1.3"]
-TlsWord = Literal["may", "encrypt", "dane", "verify"]
 
 
 class Section(BaseModel):
@@ -316,8 +193,8 @@ class Dane(Section):
     digests: Numbers | None = Field(None, description="matching types, strongest first, of 1 and 2")
     wildcard_multilabel: bool | None = Field(None, description="let *.example.com match more than one label")
     retry: Durations | None = Field(None, description="waits after a DANE failure; the last one repeats")
-    bounce_after: Duration | None = Field(None, description="give up a DANE failure after this time")
-    notify_delay_after: Duration | None = Field(None, description="early delay notice for a DANE failure")
+    bounce_after: Patience | None = Field(None, description="give up a DANE failure after this time")
+    notify_delay_after: Patience | None = Field(None, description="early delay notice for a DANE failure")
 
     @model_validator(mode="after")
     def _known_numbers(self) -> "Dane":
@@ -328,9 +205,10 @@ class Dane(Section):
         return self
 
     def rows(self) -> dict[str, object]:
-        """Give the rows that are set, without `mode` and `profile`."""
+        """Give the rows that are set, without `mode` and `profile`; "off" is None, as the policy has it."""
         names = [name for name in type(self).model_fields if name not in {"mode", "profile"}]
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: None if value == OFF else value for name, value in given.items()}
 
 
 class Queue(Section):
@@ -343,7 +221,12 @@ class Queue(Section):
         description="waits between attempts; the last one repeats",
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="share by which a wait varies at random")
-    delay_notice: Duration | None = Field(timedelta(hours=4), description="age at which the sender hears of a delay")
+    delay_notice: Patience = Field(timedelta(hours=4), description="age at which the sender hears of a delay")
+
+    @property
+    def notice_after(self) -> timedelta | None:
+        """Give `delay_notice`; None for never."""
+        return None if isinstance(self.delay_notice, str) else self.delay_notice
 
 
 class LimitsSection(Section):
@@ -432,6 +315,6 @@ def default_hostname() -> str:
     """Give the name of this machine, or localhost if it has none that may stand in EHLO."""
     name = socket.getfqdn()
     try:
-        return _hostname(name)
+        return host_name(name)
     except ValueError:
         return "localhost"

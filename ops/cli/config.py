@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from ops.cli.run import Fault, check_line, configuration, shown_url
 from pipeline.config import Config
-from pipeline.settings import DestinationRule, ExcludeEntry, RouteRule, Section, format_duration
+from pipeline.settings import DestinationRule, ExcludeEntry, RouteRule, Section
+from pipeline.values import format_duration
 from stages.policy import dane_policy
 
 TABLES: dict[str, type[Section]] = {"route": RouteRule, "exclude": ExcludeEntry, "destination": DestinationRule}

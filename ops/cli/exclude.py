@@ -15,8 +15,8 @@ from ops.cli.run import Fault, configuration, run, spine_of
 from pipeline import log
 from pipeline.accept.address import AddressError, parse_address
 from pipeline.config import Config, a_label_pattern
-from pipeline.settings import parse_duration
 from pipeline.spine import utc_now
+from pipeline.values import parse_duration
 from stages.exclude import Exclusion, Exclusions, check_pattern
 
 

@@ -20,16 +20,17 @@ from pydantic.fields import FieldInfo
 
 from ops.cli.config import TABLES
 from pipeline.config import Config
-from pipeline.settings import Dane, format_duration
+from pipeline.settings import Dane
+from pipeline.values import format_duration
 from stages.policy import Profile, dane_policy
 
 DOCS = Path(__file__).parents[2] / "ops" / "docs"
 SCHEMA = DOCS / "log-events.schema.json"
 # What a checked text is, by the function that checks it.
 _WORDS = {
-    "_domain": "domain name", "_hostname": "host name", "_endpoint": "address:port", "_below": "domain or *.domain",
+    "_domain": "domain name", "host_name": "host name", "_endpoint": "address:port", "_below": "domain or *.domain",
     "_server": "address or address@port", "_network": "network", "_question": "name/TYPE",
-    "parse_duration": "duration", "_parse_size": "size",
+    "parse_duration": "duration", "parse_patience": "duration or `off`", "_parse_size": "size",
 }  # fmt: skip
 _UNSET = {
     "dane.retry": "as `queue.retry`",
@@ -57,15 +58,14 @@ def kind_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     if get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
         return kind_of(annotation, (*metadata, *more))
-    if get_origin(annotation) in {Union, UnionType}:
+    if get_origin(annotation) in {Union, UnionType} and not any(map(_word, metadata)):
         rest = [kind for kind in get_args(annotation) if kind is not NoneType]
         return " or ".join(dict.fromkeys(kind_of(kind, metadata) for kind in rest))
     if get_origin(annotation) is tuple:
         return f"list of: {kind_of(get_args(annotation)[0])}"
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
-    checks = [one.func.__name__ for one in metadata if isinstance(one, (AfterValidator, BeforeValidator))]
-    word = next((_WORDS[name] for name in checks if name in _WORDS), "")
+    word = next(filter(None, map(_word, metadata)), "")
     if word:
         return word
     if issubclass(annotation, StrEnum):
@@ -74,6 +74,11 @@ def kind_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return "table"
     words = {bool: "true or false", int: "number", float: "number", str: "text", Path: "path"}
     return words.get(annotation, str(annotation.__name__)) + _bounds(metadata)
+
+
+def _word(check: Any) -> str:
+    """Say what a checked text is; empty for what checks no text."""
+    return _WORDS.get(check.func.__name__, "") if isinstance(check, (AfterValidator, BeforeValidator)) else ""
 
 
 def _bounds(metadata: tuple[Any, ...]) -> str:

@@ -27,7 +27,7 @@ from ops.lab.scenarios import named
 from ops.lab.unbound import Unbound
 from ops.lab.world import Lab
 from pipeline.config import load
-from pipeline.settings import parse_duration
+from pipeline.values import parse_duration
 from stages.status import EDE_BOGUS
 from tests.needs import program
 from tests.ops.command_line import PATIENCE, parses

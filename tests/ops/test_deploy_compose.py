@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipeline.config import Config, load
-from pipeline.settings import parse_duration
 from pipeline.store.connection import check_safety
+from pipeline.values import parse_duration
 from tests.needs import program
 from tests.ops.command_line import PATIENCE, parses
 

@@ -10,7 +10,7 @@ import pytest
 
 from delivery.wire import Timeouts
 from pipeline.config import ConfigError, find_file, load
-from pipeline.settings import format_duration, parse_duration
+from pipeline.values import format_duration, parse_duration
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import Mode, OnFailure, Profile
 
@@ -260,3 +260,16 @@ def test_addresses_of_ours_are_compared_in_one_spelling() -> None:
         Destination(RouteKind.MX, "example.com", 25)
     )
     assert policy.own_addresses == {"2001:db8::1", "192.0.2.1"}
+
+
+def test_what_a_profile_sets_can_be_switched_off(tmp_path: Path) -> None:
+    """DSN-06: "off" is never: no delay notice, no early end; a negative time is refused by its key."""
+    path = _file(tmp_path, '[dane]\nprofile = "exchange"\nbounce_after = "off"\n[queue]\ndelay_notice = "off"\n')
+    config = load(path, {})
+    policy = config.policy_for(Destination(RouteKind.MX, "example.com", 25, TlsLevel.DANE))
+    assert policy.dane.bounce_after is None
+    assert policy.dane.retry == (timedelta(minutes=15), timedelta(minutes=15), timedelta(hours=1))
+    assert config.schedule().delay_notice is None
+    assert dict(config.items())["queue.delay_notice"] == "off"
+    with pytest.raises(ConfigError, match=r"queue\.delay_notice: .*-5 is negative"):
+        load(_file(tmp_path, "[queue]\ndelay_notice = -5\n"), {})

@@ -338,25 +338,27 @@ class Ledger:
 
     async def stored(self, message: MessageId) -> Stored | None:
         """Fetch a message with all its recipients and where they stand; None if it is unknown or long settled."""
+        return (await self._stored([message]))[0]
+
+    async def _stored(self, messages: Sequence[MessageId]) -> list[Stored | None]:
         with store_errors():
-            row = await self.redis.hgetall(f"{self.prefix}msg:{message}")
-        if not row:
-            return None
-        numbers = sorted((key[2:].decode() for key in row if key.startswith(b"r:")), key=_natural)
-        recipients = tuple(decode(Recipient, row[f"r:{number}".encode()]) for number in numbers)
-        places: dict[str, str] = {}
-        for recipient in recipients:
-            where = row.get(f"w:{number_of(recipient.id)}".encode(), b"").decode().rpartition("|")[0]
-            places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where
-        return Stored(Message(message, decode(Envelope, row[b"envelope"]), recipients), places, int(row[b"open"]))
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for message in messages:
+                    pipe.hgetall(f"{self.prefix}msg:{message}")
+                rows = await pipe.execute()
+        return [_read(message, row) if row else None for message, row in zip(messages, rows, strict=True)]
 
     async def page(self, after: str = "", count: int = 100) -> tuple[list[Stored], str]:
-        """List messages in the order of acceptance, a page at a time; pass the cursor on until it is empty."""
-        start = int(after or 0)
-        with store_errors():
-            ids = await self.redis.zrange(f"{self.prefix}messages", start, start + count - 1)
-        found = [await self.stored(MessageId(identifier.decode())) for identifier in ids]
-        cursor = str(start + count) if len(ids) == count else ""
+        """List messages in the order of acceptance, a page at a time; pass the cursor on until it is empty.
+
+        The cursor names the last message of a page, so what is settled meanwhile makes none of the others be missed.
+        """
+        score, _, last = after.partition(" ")
+        flat = [value.decode() for value in await self._run("page", score, last, count)]
+        rows = list(zip(flat[::2], flat[1::2], strict=True))
+        seen = (int(score), last) if after else (-1, "")
+        found = await self._stored([MessageId(name) for name, at in rows if (int(at), name) > seen])
+        cursor = f"{rows[-1][1]} {rows[-1][0]}" if len(rows) == count else ""
         return [stored for stored in found if stored is not None], cursor
 
     async def counts(self) -> dict[str, int]:
@@ -391,6 +393,16 @@ class Ledger:
             self.notices,
         )
         return str(result.decode())
+
+
+def _read(message: MessageId, row: Mapping[bytes, bytes]) -> Stored:
+    numbers = sorted((key[2:].decode() for key in row if key.startswith(b"r:")), key=_natural)
+    recipients = tuple(decode(Recipient, row[f"r:{number}".encode()]) for number in numbers)
+    places: dict[str, str] = {}
+    for recipient in recipients:
+        where = row.get(f"w:{number_of(recipient.id)}".encode(), b"").decode().rpartition("|")[0]
+        places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where
+    return Stored(Message(message, decode(Envelope, row[b"envelope"]), recipients), places, int(row[b"open"]))
 
 
 def _natural(number: str) -> tuple[int, int]:

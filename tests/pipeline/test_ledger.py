@@ -332,6 +332,21 @@ async def test_pages_walk_all_messages(ledger: Ledger) -> None:
     assert seen == [f"M{n:02}" for n in range(25)]
 
 
+@pytest.mark.parametrize("settled", [range(10), [9], range(5, 15), range(25)], ids=["page", "last", "both", "all"])
+async def test_no_page_misses_a_message_while_others_are_settled(ledger: Ledger, settled: Any) -> None:
+    """What is settled between two pages, the last one seen included, shifts nothing: the rest is seen once, in order."""
+    for n in range(25):
+        await ledger.accept(message(f"M{n:02}", 1), b"x")
+    first, cursor = await ledger.page("", 10)
+    seen = [stored.message.id for stored in first]
+    for n in settled:
+        assert await ledger.move(message(f"M{n:02}", 1).recipients[0], "dropped", NOW) == "moved"
+    while cursor:
+        page, cursor = await ledger.page(cursor, 10)
+        seen += [stored.message.id for stored in page]
+    assert seen == [f"M{n:02}" for n in range(25) if n < 10 or n not in settled]
+
+
 def test_foreign_json_is_a_clear_error() -> None:
     """What this version did not write is refused by name, never half read."""
     with pytest.raises(CodecError, match="not a Recipient"):

@@ -20,13 +20,14 @@ from typing import Any, Literal, Protocol
 
 import dns.flags
 import dns.message
+import dns.rcode
 
 from delivery.doubt import doubt
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, examine
 from stages.answer import Answer, Failed, Failure, Proof, Question
-from stages.status import EDE_BOGUS, ede_text
+from stages.status import EDE_BOGUS, EDE_LOCAL_POLICY, ede_text
 
 CACHE_SIZE = 50_000
 
@@ -242,11 +243,13 @@ class Resolver:
         except NoResponse as error:
             return Failed(question, error.failure, str(error), until, resolver=str(server))
         failure = rcode_failure(response)
+        errors = extended_errors(response)
+        if failure is None and any(error.code in EDE_LOCAL_POLICY for error in errors):
+            failure = Failure.BLOCKED  # what the resolver was told to hide says nothing about the zone
         if failure is None:
             authentic = secured and bool(response.flags & dns.flags.AD)
             return read(question, response, secure=authentic, now=self._now(), lifetimes=lifetimes, source=str(server))
-        errors = extended_errors(response)
-        text = f"{server} answered {failure.upper()}" + "".join(
+        text = f"{server} answered {dns.rcode.to_text(response.rcode())}" + "".join(
             f", EDE {error.code} ({ede_text(error.code)}{': ' if error.text else ''}{error.text})" for error in errors
         )
         made = Failed(question, failure, text, until, errors, (), str(server))

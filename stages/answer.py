@@ -35,6 +35,7 @@ class Failure(StrEnum):
     MALFORMED = "malformed"
     NETWORK = "network"  # no resolver could be reached
     CHAIN = "chain"  # too many aliases, or a loop of them
+    BLOCKED = "blocked"  # our resolver's own policy changed the answer (RFC 8914 sections 4.5 and 4.16 to 4.19)
     SUSPENDED = "suspended"  # our resolver failed its self-test: nothing it says counts
 
 

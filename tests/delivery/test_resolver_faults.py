@@ -18,6 +18,7 @@ from delivery.resolver import DnsSettings, Resolver
 from delivery.trust import Canary, Expected
 from ops.lab.world import Lab
 from stages.answer import Answer, Failed, Failure, Found, Question, Security
+from tests.delivery.test_nameserver import reply, serving
 from tests.needs import program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,6 +171,27 @@ async def test_a_resolver_that_fails_at_everything_is_a_lookup_error(lab: Lab) -
         answer = await resolver.ask(OTHER)
         assert isinstance(answer, Failed)
         assert answer.failure is Failure.SERVFAIL
+
+
+@pytest.mark.parametrize("code", [4, 15, 16, 17, 18])
+@pytest.mark.parametrize("rcode", [dns.rcode.NXDOMAIN, dns.rcode.NOERROR], ids=["nxdomain", "nodata"])
+@pytest.mark.parametrize("needs_security", [True, False], ids=["dane", "no dane"])
+async def test_what_our_resolver_hides_is_no_denial(code: int, rcode: dns.rcode.Rcode, needs_security: bool) -> None:  # noqa: FBT001 - a column of the table
+    """SEC-79 (RFC 8914 4.16): a filter of our own side makes mail wait; it never says that a domain is gone."""
+
+    def hide(query: dns.message.Message) -> bytes:
+        response = reply(query, flags=dns.flags.AD, rcode=rcode)
+        response.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode(code), "house rules")])
+        return response.to_wire()
+
+    async with serving(hide) as server:
+        resolver = Resolver(DnsSettings((server,), attempts=1, canaries=()), now=lambda: datetime.now(UTC))
+        answer = await resolver.ask(GOOD, needs_security=needs_security)
+        await resolver.aclose()
+    assert isinstance(answer, Failed)
+    assert answer.failure is Failure.BLOCKED
+    assert "house rules" in answer.text
+    assert dns.rcode.to_text(rcode) in answer.text
 
 
 async def test_answers_kept_from_a_liar_are_thrown_away(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import dramatiq
 import redis
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, Callbacks, CurrentMessage, Middleware, Retries, ShutdownNotifications
@@ -151,6 +152,17 @@ class WakingRedisBroker(RedisBroker):
         super().close()
 
 
+class EventLoop(AsyncIO):
+    """Dramatiq's event loop, in a thread that keeps no process alive: a worker that is told twice to end, ends."""
+
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
+        """Start it; on a busy machine that may take its time."""
+        thread = EventLoopThread(self.logger)
+        thread.daemon = True
+        thread.start(timeout=60.0)
+        set_event_loop_thread(thread)
+
+
 def make_broker(
     url: str,
     *extra: Middleware,
@@ -162,7 +174,7 @@ def make_broker(
     A Redis that is silent for longer than `timeout` counts as away, or a lost network would hold a thread for ever.
     """
     middleware: list[Middleware] = [
-        AsyncIO(),
+        EventLoop(),
         CurrentMessage(),
         ShutdownNotifications(),
         Callbacks(),

@@ -137,8 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker.start()
     except MiddlewareError as error:
         sys.stderr.write(f"danepipe: {error}\n")
-        sys.stderr.flush()
-        os._exit(1)  # the thread of the event loop would keep a process that does nothing
+        return 1
     try:
         while not ended.wait(1.0):
             pass

@@ -4,16 +4,20 @@ The queue's schedule counts attempts; a DANE failure whose policy has a schedule
 follows that one, counted by failures of the same kind in a row. Nothing is given up before its lifetime is over and
 one attempt has been made at its very end; `DanePolicy.bounce_after` shortens the lifetime of a DANE failure. Whoever is
 given up keeps the reason and the status of the last attempt (RFC 3463 section 3.5, X.4.7: the cause is preferred).
+While our own resolver is at fault, nothing is given up, and mail is tried again soon: it may be mended at any time.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from stages.message import Envelope, Notify, Recipient
+from stages.plan import Trouble
 from stages.policy import DanePolicy, Mode
 from stages.reason import Reason
 from stages.refusal import DANE_TROUBLES
 
+OWN_FAULT_WAIT = timedelta(minutes=5)  # longest wait of mail that waits for our own resolver
+_OWN_FAULT = str(Trouble.SUSPENDED)
 _DANE_CODES = frozenset(str(trouble) for trouble in DANE_TROUBLES)
 
 
@@ -88,7 +92,8 @@ def after_defer(  # noqa: PLR0913, PLR0917 - everything that decides is an argum
     since = recipient.failing_since or now
     lifetime = schedule.lifetime_of(envelope)
     ends = envelope.accepted + lifetime
-    if now >= ends:
+    own_fault = reason.code == _OWN_FAULT
+    if now >= ends and not own_fault:
         return GiveUp(_given_up(reason, lifetime, "the queue lifetime"))
     if by_dane and dane.bounce_after is not None:
         if now >= since + dane.bounce_after:
@@ -96,8 +101,9 @@ def after_defer(  # noqa: PLR0913, PLR0917 - everything that decides is an argum
         ends = min(ends, since + dane.bounce_after)
     wait = _interval(recipient, dane, schedule, by_dane=by_dane) * (1 + schedule.jitter * (2 * chance - 1))
     at = max(now + wait, not_before or now)
+    latest = now + OWN_FAULT_WAIT if own_fault else ends
     notice = _may_hear(recipient, envelope) and _is_late(envelope, dane, schedule, now, since if by_dane else None)
-    return Wait(min(at, ends), notice)
+    return Wait(min(at, latest), notice)
 
 
 def _interval(recipient: Recipient, dane: DanePolicy, schedule: Schedule, *, by_dane: bool) -> timedelta:

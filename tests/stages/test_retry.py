@@ -45,6 +45,24 @@ def rule(
     return after_defer(who, reason, envelope=of or envelope(), dane=dane or DanePolicy(), now=NOW + after, **given)
 
 
+SUSPENDED = Reason("resolve", str(Trouble.SUSPENDED), "4.4.3", "our resolver fails its self-test")
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("after", [HOUR, 5 * DAY, 30 * DAY], ids=["young", "at the end", "long after"])
+def test_a_fault_of_ours_gives_nobody_up(profile: Profile, after: timedelta) -> None:
+    """DANE-01, SEC-85: while our resolver fails its self-test mail waits, minutes at a time, beyond its lifetime if need be."""
+    outcome = rule(tried(40, SUSPENDED), SUSPENDED, after=after, dane=dane_policy(profile))
+    assert isinstance(outcome, Wait)
+    assert NOW + after < outcome.at <= NOW + after + 5 * MINUTE
+
+
+def test_the_sender_hears_of_a_fault_of_ours_and_of_what_comes_after_it() -> None:
+    """DSN-06: a delay notice goes out all the same, and the first other failure after the lifetime gives up."""
+    assert rule(tried(1, SUSPENDED), SUSPENDED, after=5 * HOUR) == Wait(NOW + 5 * HOUR + 5 * MINUTE, notice=True)
+    assert isinstance(rule(tried(1, BUSY), BUSY, after=6 * DAY), GiveUp)
+
+
 def test_an_attempt_is_noted() -> None:
     """SMTP-51: attempts are counted; equal codes in a row are counted apart and start anew with another code."""
     once = note_failure(recipient(), BUSY, NOW)

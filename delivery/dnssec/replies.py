@@ -1,0 +1,113 @@
+"""What the validator reads and gives: replies of a resolver, zones on the way down, and the outcome with its chain.
+
+A validation asks for what it lacks by yielding a `Question`, and is sent a `Reply`: the record sets of a response that
+was asked for with CD=1 and DO=1, or why there is none. So it has no socket, and any loop can drive it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+from delivery.dnssec.signatures import SignedSet
+from stages.answer import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response with NOERROR or NXDOMAIN: its record sets, signatures among them."""
+
+    nxdomain: bool
+    answer: tuple[dns.rrset.RRset, ...]
+    authority: tuple[dns.rrset.RRset, ...]
+
+    @classmethod
+    def of(cls, message: dns.message.Message) -> "Response":
+        """Take the sections of a message."""
+        return cls(message.rcode() == dns.rcode.NXDOMAIN, tuple(message.answer), tuple(message.authority))
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """There is no response that could be read: a lookup error, and never a proof of anything."""
+
+    failure: Failure
+    text: str
+
+
+Reply = Response | Unanswered
+
+
+class Status(StrEnum):
+    """How an answer or a zone stands (RFC 4035 section 4.3)."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One step of a chain, for people: what was asked of which zone, and what came of it."""
+
+    zone: str
+    what: str
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The zone that holds a name, as far as it is known: `keys` are its own, if it is secure.
+
+    `why` says in one line what broke the chain, or where it ends; `code` is the info-code of RFC 8914 for it.
+    """
+
+    name: dns.name.Name
+    status: Status
+    expires: datetime
+    keys: tuple[Any, ...] = ()
+    links: tuple[Link, ...] = ()
+    why: str = ""
+    code: int | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a question. `expires` bounds how long the answer may be kept (RFC 4035 section 5.3.3)."""
+
+    status: Status
+    expires: datetime
+    links: tuple[Link, ...] = ()
+    why: str = ""
+    code: int | None = None
+    failure: Failure | None = None
+
+
+def find(sets: Iterable[dns.rrset.RRset], name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> SignedSet | None:
+    """Find a record set with the signatures that say they cover it."""
+    found: dns.rrset.RRset | None = None
+    signatures: list[Any] = []
+    for rrset in sets:
+        if rrset.rdclass != dns.rdataclass.IN or rrset.name != name:
+            continue
+        if rrset.rdtype == rdtype:
+            found = rrset
+        elif rrset.rdtype == dns.rdatatype.RRSIG and rrset.covers == rdtype:
+            signatures += list(rrset)
+    return None if found is None else SignedSet(found, tuple(signatures))
+
+
+def show(name: dns.name.Name) -> str:
+    """Write a name for people: lower case, no trailing dot, "." for the root."""
+    return "." if name == dns.name.root else name.to_text(omit_final_dot=True).lower()

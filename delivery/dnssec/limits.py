@@ -9,6 +9,9 @@ everything was looked at, hence nothing is known, and least of all that the answ
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})  # RFC 4034 appendix A.1, RFC 5155, 5702, 6605, 8080
+DIGESTS = frozenset({1, 2, 4})  # RFC 4034 appendix A.2, RFC 4509, 6605
+
 
 class BudgetExceeded(Exception):  # noqa: N818 - it is no error of ours: the text names the limit that was reached
     """A question cost more work than it may; the answer is indeterminate, never insecure."""
@@ -18,9 +21,9 @@ class BudgetExceeded(Exception):  # noqa: N818 - it is no error of ours: the tex
 class Rules:
     """The algorithms and digests that count as supported, the tolerance of clocks, and the bounds on work."""
 
-    algorithms: frozenset[int] = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
+    algorithms: frozenset[int] = ALGORITHMS
     """Signature algorithms by number: RSA/SHA-1 (5, 7), RSA/SHA-2 (8, 10), ECDSA (13, 14), EdDSA (15, 16)."""
-    digests: frozenset[int] = frozenset({1, 2, 4})
+    digests: frozenset[int] = DIGESTS
     """DS digest types by number: SHA-1, SHA-256, SHA-384."""
     skew: timedelta = timedelta(minutes=5)
     """How far our clock and a signer's may differ: added at both ends of a signature's life."""
@@ -40,6 +43,13 @@ class Rules:
     """Aliases followed for one question."""
     queries: int = 100
     """Queries sent for one question."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an algorithm or digest that nothing here can compute: it would count as broken."""
+        for what, named, known in (("algorithm", self.algorithms, ALGORITHMS), ("digest", self.digests, DIGESTS)):
+            unknown = sorted(named - known)
+            if unknown:
+                raise ValueError(f"{what} {unknown[0]} cannot be computed here; known: {sorted(known)}")
 
 
 DEFAULT = Rules()

@@ -22,10 +22,13 @@ import dns.flags
 import dns.message
 import dns.rcode
 
+from delivery.agreement import agreed
+from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.doubt import doubt
+from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
-from delivery.trust import Canary, Examination, Expected, examine
+from delivery.trust import Canary, Examination, Expected, Source, examine, examine_local, together
 from stages.answer import Answer, Failed, Failure, Proof, Question
 from stages.status import EDE_BOGUS, EDE_LOCAL_POLICY, ede_text
 
@@ -53,7 +56,8 @@ class DnsSettings:
     """
 
     servers: tuple[Server, ...] = ()
-    validation: Literal["auto", "trusted"] = "auto"
+    validation: Literal["auto", "trusted", "local", "both"] = "auto"
+    anchors: Anchors = ROOT
     trust: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     timeout: timedelta = timedelta(seconds=5)
     attempts: int = 3
@@ -81,6 +85,8 @@ class Resolver:
         self._cache: OrderedDict[tuple[Question, bool], Answer] = OrderedDict()
         self._asking: dict[tuple[Question, bool], asyncio.Task[Answer]] = {}
         self._examined: dict[Server, Examination] = {}
+        local = LocalSettings(settings.anchors, patience=settings.timeout.total_seconds(), lifetimes=settings.lifetimes)
+        self._local = LocalValidator(local, now)
         self._checking = asyncio.Lock()
         self._checked: datetime | None = None  # when the latest self-test began
         self._suspended = ""
@@ -98,12 +104,8 @@ class Resolver:
             return await self._check()
 
     async def _check(self) -> tuple[Examination, ...]:
-        settings = self._settings
-        patience = settings.timeout.total_seconds()
         began = self._now()
-        found = await asyncio.gather(
-            *(examine(server, settings.canaries, settings.trust, patience) for server in self._servers)
-        )
+        found = await asyncio.gather(*(self._examine(server) for server in self._servers))
         self._checked = began
         if any(not one.passed and one.server in self._examined and self._examined[one.server].passed for one in found):
             await self._forget()  # nobody knows since when it has been wrong
@@ -127,8 +129,20 @@ class Resolver:
             self._tell("resolver.restored", {"text": "answers count again"})
         return tuple(found)
 
+    async def _examine(self, server: Server) -> Examination:
+        """Find out which way to get security works with a resolver (`dns.validation`)."""
+        settings, ways = self._settings, self._settings.validation
+        if ways == "local":
+            return await examine_local(server, settings.canaries, self._local.ask)
+        trusted = await examine(server, settings.canaries, settings.trust, settings.timeout.total_seconds())
+        if ways == "trusted" or (ways == "auto" and trusted.passed):
+            return trusted
+        local = await examine_local(server, settings.canaries, self._local.ask)
+        return together(trusted, local) if ways == "both" else replace(local, also=trusted.fault)
+
     async def _forget(self) -> None:
         self._cache.clear()
+        self._local.forget()
         if self._shared is None:
             return
         try:
@@ -235,6 +249,22 @@ class Resolver:
         return failed
 
     async def _from_server(self, server: Server, question: Question, *, secured: bool) -> Answer:
+        """Ask one resolver, in the way that its self-test has shown to work."""
+        source = self._examined[server].source if secured else Source.TRUSTED
+        if source is Source.TRUSTED:
+            return await self._by_word(server, question, secured=secured)
+        if source is Source.LOCAL:
+            return await self._local.ask(server, question)
+        said, proven = await asyncio.gather(
+            self._by_word(server, question, secured=True), self._local.ask(server, question)
+        )
+        answer = agreed(said, proven, self._now() + self._settings.lifetimes.failed)
+        if answer is not proven and isinstance(answer, Failed) and answer.failure is Failure.INDETERMINATE:
+            self._tell("resolver.disagreement", {"question": str(question), "text": answer.text})
+        return answer
+
+    async def _by_word(self, server: Server, question: Question, *, secured: bool) -> Answer:
+        """Ask a resolver whose AD bit is believed, if `secured`."""
         patience = self._settings.timeout.total_seconds()
         lifetimes = self._settings.lifetimes
         until = self._now() + lifetimes.failed

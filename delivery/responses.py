@@ -95,7 +95,7 @@ def read(
         nxdomain = response.rcode() == dns.rcode.NXDOMAIN
         return Absent(question, security, nxdomain, canonical, tuple(aliases), until, source)
     until = min([now + lifetimes.found, *(_expiry(response.answer, rrset, now) for rrset in used)])
-    records = tuple(_record(rdata) for rdata in rrset)
+    records = records_of(rrset)
     return Found(question, security, records, canonical, tuple(aliases), until, source)
 
 
@@ -123,6 +123,11 @@ def _denial_ttl(response: dns.message.Message) -> timedelta:
         min(rrset.ttl, rrset[0].minimum) for rrset in response.authority if rrset.rdtype == dns.rdatatype.SOA
     ]  # fmt: skip
     return timedelta(seconds=min(ttls, default=0))
+
+
+def records_of(rrset: dns.rrset.RRset) -> tuple[Record, ...]:
+    """Give the records of a set in our own types."""
+    return tuple(_record(rdata) for rdata in rrset)
 
 
 def _record(rdata: dns.rdata.Rdata) -> Record:

@@ -7,7 +7,8 @@ name is gone proves nothing either way and is only told of.
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import dns.flags
@@ -16,9 +17,17 @@ import dns.rcode
 
 from delivery.nameserver import NoResponse, Server, exchange
 from delivery.responses import extended_errors
-from stages.answer import Question
+from stages.answer import Absent, Answer, Failed, Failure, Found, Question, Security
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Source(StrEnum):
+    """Where security comes from: the AD bit of a resolver, our own validation, or both, which must agree."""
+
+    TRUSTED = "trusted"
+    LOCAL = "local"
+    BOTH = "both"
 
 
 class Expected(StrEnum):
@@ -60,22 +69,29 @@ class Examination:
     server: Server
     outcomes: tuple[Outcome, ...]
     trusted: bool
+    source: Source = Source.TRUSTED
+    also: str = ""  # what another way to get security found wrong with it
 
     @property
     def passed(self) -> bool:
-        """Tell whether its word on security counts."""
+        """Tell whether answers from it count."""
         return self.trusted and all(outcome.passed for outcome in self.outcomes)
 
     @property
     def fault(self) -> str:
-        """Say why it does not count; empty if it does."""
+        """Say why they do not count; empty if they do."""
+        fault = self._fault()
+        return f"{fault}; {self.also}" if fault and self.also else fault
+
+    def _fault(self) -> str:
         if not self.trusted:
             return (
                 f"the resolver {self.server} is neither on loopback nor named in dns.trust, "
                 "so its word on DNSSEC is not believed"
             )
         failed = [str(outcome) for outcome in self.outcomes if not outcome.passed]
-        return f"the resolver {self.server} fails its self-test: {'; '.join(failed)}" if failed else ""
+        what = "fails its self-test" if self.source is Source.TRUSTED else "gives no answers that can be proven"
+        return f"the resolver {self.server} {what}: {'; '.join(failed)}" if failed else ""
 
 
 async def examine(
@@ -120,3 +136,43 @@ def _error_text(response: dns.message.Message) -> str:
     text = dns.rcode.to_text(response.rcode())
     codes = ", ".join(f"EDE {error.code} {error.text}".strip() for error in extended_errors(response))
     return f"{text} ({codes})" if codes else text
+
+
+async def examine_local(
+    server: Server, canaries: tuple[Canary, ...], ask: Callable[[Server, Question], Awaitable[Answer]]
+) -> Examination:
+    """Prove the canaries ourselves, each tried twice: the resolver need not be trusted, it must only pass all records."""
+
+    async def one(canary: Canary) -> Outcome:
+        outcome = _proven(canary, await ask(server, canary.question))
+        return outcome if outcome.passed else _proven(canary, await ask(server, canary.question))
+
+    outcomes = await asyncio.gather(*(one(canary) for canary in canaries))
+    return Examination(server, tuple(outcomes), trusted=True, source=Source.LOCAL)
+
+
+def _proven(canary: Canary, answer: Answer) -> Outcome:
+    match answer:
+        case Failed(failure=failure, text=text):
+            got = f"{failure} ({text})"
+            return Outcome(canary, got, passed=canary.expected is Expected.BOGUS and failure is Failure.BOGUS)
+        case Found(security=security):
+            got, denied = f"{security}", False
+        case Absent(security=security, nxdomain=nxdomain):
+            got, denied = f"{security} {'nxdomain' if nxdomain else 'nodata'}", True
+    secure = security is Security.SECURE
+    match canary.expected:
+        case Expected.SECURE:
+            return Outcome(canary, got, passed=secure and not denied)
+        case Expected.ABSENT:
+            return Outcome(canary, got, passed=secure and denied)
+        case Expected.INSECURE:
+            return Outcome(canary, got, passed=not secure)
+        case Expected.BOGUS:  # the name is no longer there: no proof, no alarm
+            return Outcome(canary, got, passed=denied, stale=denied)
+
+
+def together(trusted: Examination, local: Examination) -> Examination:
+    """Give the examination of a resolver whose AD bit and whose records must both hold."""
+    outcomes = (*trusted.outcomes, *local.outcomes)
+    return replace(trusted, outcomes=outcomes, source=Source.BOTH)

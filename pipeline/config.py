@@ -17,6 +17,7 @@ import idna
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.dsn import DsnSettings
 from delivery.nameserver import Server
 from delivery.resolver import DnsSettings
@@ -165,6 +166,17 @@ class Config(BaseSettings):
                 raise ConfigError(f"{where}: exclude[{number}]: {error}") from error
         return tuple(made)
 
+    @cached_property
+    def _anchors(self) -> Anchors:
+        """Read the trust anchors. Raises `ConfigError` naming the file."""
+        file = self.dns.anchor_file
+        if file is None:
+            return ROOT
+        try:
+            return Anchors.parse(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self._file or 'configuration'}: dns.anchor_file: {file}: {error}") from error
+
     def dns_settings(self) -> DnsSettings:
         """Make the settings of the resolver."""
         dns = self.dns
@@ -176,7 +188,8 @@ class Config(BaseSettings):
         )
         return DnsSettings(
             servers=tuple(Server.parse(text) for text in dns.servers),
-            validation="trusted" if dns.validation == "trusted" else "auto",
+            validation=dns.validation,
+            anchors=self._anchors,
             trust=tuple(ipaddress.ip_network(network) for network in dns.trust),
             timeout=dns.timeout,
             attempts=dns.attempts,
@@ -254,6 +267,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     config._origins.update(variables)  # noqa: SLF001 - see above
     config.route_table()
     config.exclusions()
+    config.dns_settings()
     return config
 
 

@@ -78,6 +78,7 @@ class Found:
     aliases: tuple[str, ...]  # alias targets in order, ending in `canonical`; empty without CNAME
     expires: datetime  # end of the TTL, capped by signature expiry where we know it
     resolver: str = ""
+    chain: tuple[str, ...] = ()  # what proved it, line by line, where it was proven here
     kind: Literal["found"] = "found"
 
 
@@ -92,6 +93,7 @@ class Absent:
     aliases: tuple[str, ...]
     expires: datetime
     resolver: str = ""
+    chain: tuple[str, ...] = ()
     kind: Literal["absent"] = "absent"
 
 
@@ -106,6 +108,7 @@ class Failed:
     ede: tuple[ExtendedError, ...] = ()
     proofs: tuple[Proof, ...] = ()
     resolver: str = ""
+    chain: tuple[str, ...] = ()
     kind: Literal["failed"] = "failed"
 
 

@@ -84,7 +84,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a question. `expires` bounds how long the answer may be kept (RFC 4035 section 5.3.3)."""
+    """What became of a question. `expires` bounds how long the answer may be kept (RFC 4035 section 5.3.3).
+
+    `aliases` are the targets that were followed, as signed; `rrset` is what stands at the last of them, None where
+    there is no such record, and `nxdomain` says whether there is no such name either.
+    """
 
     status: Status
     expires: datetime
@@ -92,12 +96,16 @@ class Outcome:
     why: str = ""
     code: int | None = None
     failure: Failure | None = None
+    aliases: tuple[dns.name.Name, ...] = ()
+    rrset: dns.rrset.RRset | None = None
+    nxdomain: bool = False
 
 
 def find(sets: Iterable[dns.rrset.RRset], name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> SignedSet | None:
     """Find a record set with the signatures that say they cover it."""
     found: dns.rrset.RRset | None = None
     signatures: list[Any] = []
+    ttl = 2**31 - 1
     for rrset in sets:
         if rrset.rdclass != dns.rdataclass.IN or rrset.name != name:
             continue
@@ -105,7 +113,8 @@ def find(sets: Iterable[dns.rrset.RRset], name: dns.name.Name, rdtype: dns.rdata
             found = rrset
         elif rrset.rdtype == dns.rdatatype.RRSIG and rrset.covers == rdtype:
             signatures += list(rrset)
-    return None if found is None else SignedSet(found, tuple(signatures))
+            ttl = min(ttl, rrset.ttl)
+    return None if found is None else SignedSet(found, tuple(signatures), ttl)
 
 
 def show(name: dns.name.Name) -> str:

@@ -134,9 +134,9 @@ class Walk:
             return self._broken(at, outcome.why, outcome.code, parent.links)
         if outcome.wildcard is not None:
             return self._broken(at, f"the DS records of {show(at)} come from a wildcard", PROOF_MISSING, parent.links)
-        link = Link(show(parent.name), f"{show(at)}/DS", Status.SECURE, _signed(outcome))
+        link = Link(show(parent.name), f"{show(at)}/DS", Status.SECURE, signed_by(outcome))
         reply = yield from self.ask(at, "DNSKEY")
-        anchor = Anchor(at, tuple(ds.rrset), ())
+        anchor = Anchor(at, tuple(ds.rrset))
         zone = self._with_keys(at, reply, anchor, (*parent.links, link))
         return replace(zone, expires=min(zone.expires, outcome.expires, parent.expires))
 
@@ -156,7 +156,7 @@ class Walk:
         if isinstance(found, Broken):
             return self._broken(name, found.why, found.code, links)
         keys, verified = found
-        link = Link(show(name), what, Status.SECURE, _signed(verified))
+        link = Link(show(name), what, Status.SECURE, signed_by(verified))
         return Zone(name, Status.SECURE, min(verified.expires, self.now + FOREVER), tuple(keys), (*links, link))
 
     def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
@@ -206,7 +206,8 @@ class Walk:
         return Zone(name, Status.BOGUS, self.now + BOGUS_TTL, (), (*links, link), why, code)
 
 
-def _signed(outcome: Verified) -> str:
+def signed_by(outcome: Verified) -> str:
+    """Say by which key and for how long a record set is signed."""
     return (
         f"signed by {show(outcome.signer)}/{outcome.algorithm}/{outcome.key_tag}, "
         f"{outcome.inception:%Y-%m-%dT%H:%MZ} to {outcome.expiration:%Y-%m-%dT%H:%MZ}"

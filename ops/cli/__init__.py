@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "send": "ops.cli.send:send",
     "sendmail": "ops.cli.sendmail:sendmail",
     "explain": "ops.cli.explain:explain",
+    "dig": "ops.cli.dig:dig",
     "queue": "ops.cli.queue:queue",
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",

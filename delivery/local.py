@@ -1,0 +1,123 @@
+"""Answers whose security is proven here, from the trust anchors down, over any resolver that passes DNSSEC records.
+
+Each question is asked with CD=1 and DO=1, and so is whatever `delivery.dnssec` lacks to judge the answer. Equal questions under way share one asking, and what was proven of zones is kept until the proof expires. A lookup that
+fails, whatever it was for, is a failure and never "insecure".
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import dns.name
+
+from delivery.dnssec.anchors import ROOT, Anchors
+from delivery.dnssec.limits import Rules
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, show
+from delivery.dnssec.validator import validate
+from delivery.nameserver import NoResponse, Server, exchange
+from delivery.responses import Lifetimes, extended_errors, rcode_failure, records_of
+from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
+from stages.status import EDE_LOCAL_POLICY
+
+MAX_ZONES = 100_000  # names of which the zone is kept
+
+
+class _Known(OrderedDict[dns.name.Name, Zone]):
+    """What was proven of zones; the oldest is dropped when there are too many."""
+
+    def __setitem__(self, name: dns.name.Name, zone: Zone) -> None:
+        super().__setitem__(name, zone)
+        if len(self) > MAX_ZONES:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """Trust anchors, what is supported and how much work a question may cost, seconds of patience for one try."""
+
+    anchors: Anchors = ROOT
+    rules: Rules = field(default_factory=Rules)
+    patience: float = 5.0
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+
+
+class LocalValidator:
+    """Asks resolvers and judges what they say. One for each process."""
+
+    def __init__(self, settings: LocalSettings, now: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._now = now
+        self._known = _Known()
+        self._asking: dict[tuple[Server, Question], asyncio.Task[Reply]] = {}
+
+    async def ask(self, server: Server, question: Question) -> Answer:
+        """Answer a question by what one resolver gives."""
+        outcome = await self.judge(server, question)
+        return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
+
+    async def judge(self, server: Server, question: Question) -> Outcome:
+        """Ask, ask for whatever the proof needs, and give the outcome with its chain."""
+        settings = self._settings
+        reply = await self._fetch(server, question)
+        work = validate(question, reply, settings.anchors, settings.rules, self._now(), self._known)
+        try:
+            wanted = next(work)
+            while True:
+                wanted = work.send(await self._fetch(server, wanted))
+        except StopIteration as done:
+            outcome: Outcome = done.value
+            return outcome
+
+    def forget(self) -> None:
+        """Forget what was proven of zones."""
+        self._known.clear()
+
+    async def _fetch(self, server: Server, question: Question) -> Reply:
+        key = (server, question)
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._exchange(server, question))
+            task.add_done_callback(lambda _task: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _exchange(self, server: Server, question: Question) -> Reply:
+        try:
+            response = await exchange(server, question, patience=self._settings.patience, checking_disabled=True)
+        except NoResponse as error:
+            return Unanswered(error.failure, str(error))
+        failure = rcode_failure(response)
+        if failure is None and any(error.code in EDE_LOCAL_POLICY for error in extended_errors(response)):
+            failure = Failure.BLOCKED
+        if failure is not None:
+            return Unanswered(failure, f"{server} answered {failure.upper()}")
+        return Response.of(response)
+
+
+def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, lifetimes: Lifetimes) -> Answer:
+    """Turn an outcome into an answer."""
+    chain = tuple(line(link) for link in outcome.links)
+    match outcome.status:
+        case Status.BOGUS:
+            ede = () if outcome.code is None else (ExtendedError(outcome.code, outcome.why),)
+            until = min(outcome.expires, now + lifetimes.failed)
+            return Failed(question, Failure.BOGUS, outcome.why, until, ede, (Proof.VALIDATOR,), source, chain)
+        case Status.INDETERMINATE:
+            failure = outcome.failure or Failure.INDETERMINATE
+            return Failed(question, failure, outcome.why, now + lifetimes.failed, (), (), source, chain)
+        case Status.SECURE | Status.INSECURE:
+            pass
+    security = Security.SECURE if outcome.status is Status.SECURE else Security.INSECURE
+    aliases = tuple(show(name) for name in outcome.aliases)
+    canonical = aliases[-1] if aliases else question.name
+    if outcome.rrset is None:
+        until = min(outcome.expires, now + lifetimes.absent)
+        return Absent(question, security, outcome.nxdomain, canonical, aliases, until, source, chain)
+    until = min(outcome.expires, now + lifetimes.found)
+    return Found(question, security, records_of(outcome.rrset), canonical, aliases, until, source, chain)
+
+
+def line(link: Link) -> str:
+    """Write one step of a chain as a line."""
+    return f"{link.zone}: {link.what}: {link.status}: {link.text}"

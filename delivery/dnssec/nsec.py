@@ -39,13 +39,10 @@ class Gap:
     rdata: NSEC
 
     def _covers(self, name: dns.name.Name) -> bool:
-        if name <= self.owner:
+        if name <= self.owner or (name.is_subdomain(self.owner) and leads_away(self.rdata)):
             return False
-        if name.is_subdomain(self.owner) and leads_away(self.rdata):
-            return False
-        if self.owner < self.next:
-            return name < self.next
-        return self.next == self.zone  # the last record
+        last = self.next <= self.owner
+        return bool(self.next == self.zone if last else name < self.next)
 
     def is_empty(self, name: dns.name.Name) -> bool:
         """Tell whether a name is there only because others are below it."""

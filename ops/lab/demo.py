@@ -27,8 +27,8 @@ from rich.table import Table
 from ops.lab.fates import Fate, Fates, delivered_to, reported_in
 from ops.lab.scenario import SENDER, Expected, Scenario
 from ops.lab.scenarios import ALL, named
-from ops.lab.unbound import NoUnbound
-from ops.lab.world import Lab, utc_now
+from ops.lab.unbound import NoUnbound, find_unbound
+from ops.lab.world import Lab, Validation, utc_now
 
 START = 60.0  # seconds for danepipe to start
 PATIENCE = 120.0  # seconds for all messages to come to their end
@@ -56,15 +56,28 @@ class Row:
         return self.fate.agrees(self.expected)
 
 
+def possible() -> Validation:
+    """Say where security can come from: an Unbound on this machine, or else our own validation."""
+    try:
+        find_unbound()
+    except NoUnbound:
+        return "local"
+    return "trusted"
+
+
 async def run(
-    scenarios: Sequence[Scenario] = ALL, *, console: Console | None = None, patience: float = PATIENCE
+    scenarios: Sequence[Scenario] = ALL,
+    *,
+    console: Console | None = None,
+    patience: float = PATIENCE,
+    validation: Validation | None = None,
 ) -> int:
     """Give the demonstration; returns the exit status."""
     out = console or _console()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="danepipe-demo-") as name:
         try:
-            async with Lab.open(Path(name) / "lab", with_sender(scenarios)) as lab:
+            async with Lab.open(Path(name) / "lab", with_sender(scenarios), validation or possible()) as lab:
                 rows, fates = await _give(lab, Path(name), scenarios, patience)
         except (NoUnbound, DemoError) as error:
             Console(stderr=True).print(f"danepipe: {error}", highlight=False, soft_wrap=True)
@@ -227,7 +240,13 @@ def _free_port() -> int:
         return port
 
 
-async def serve(directory: Path, scenarios: Sequence[Scenario] = ALL, *, console: Console | None = None) -> int:
+async def serve(
+    directory: Path,
+    scenarios: Sequence[Scenario] = ALL,
+    *,
+    console: Console | None = None,
+    validation: Validation | None = None,
+) -> int:
     """Run the lab in `directory` until SIGINT or SIGTERM, and say how to send into it; returns the exit status."""
     out = console or Console()
     ended = asyncio.Event()
@@ -235,7 +254,7 @@ async def serve(directory: Path, scenarios: Sequence[Scenario] = ALL, *, console
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     try:
-        async with Lab.open(directory, scenarios) as lab:
+        async with Lab.open(directory, scenarios, validation or possible()) as lab:
             config = _kept_config(lab, directory)
             out.print(config.read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
             out.print(_usage(lab, config), highlight=False, markup=False, soft_wrap=True)

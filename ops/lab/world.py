@@ -1,7 +1,8 @@
 """The lab as a whole: `async with Lab.open(directory) as lab` starts nameserver, resolver and hosts, and ends them.
 
 `lab.settings()` is the configuration that danepipe needs to live in this small internet, `lab.write_config` puts it
-into a file. Raises `NoUnbound` where there is no Unbound, and OSError where loopback addresses cannot be bound.
+into a file. With `validation="local"` danepipe proves all answers itself and no Unbound is needed. Raises `NoUnbound`
+where one is needed and there is none, and OSError where loopback addresses cannot be bound.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dns.name
 import dns.rdatatype
@@ -32,6 +33,9 @@ _BROKEN = Scenario(
 _CANARIES = (_GOOD, _PLAIN, _BROKEN)
 
 
+Validation = Literal["trusted", "local", "both"]
+
+
 class Lab:
     """A running lab. `smtp_port` is the port of all its mail hosts, `resolver` its resolver as `address@port`."""
 
@@ -41,6 +45,8 @@ class Lab:
         self.placed = tuple(placed)
         self.inbox = inbox
         self.resolver = ""
+        self.validation: Validation = "trusted"
+        self.anchor_file: Path
         self.unbound: Unbound
         self.nameserver: Nameserver
         self.tree: Tree
@@ -48,15 +54,25 @@ class Lab:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, directory: Path, scenarios: Sequence[Scenario] = ALL) -> AsyncIterator["Lab"]:
+    async def open(
+        cls, directory: Path, scenarios: Sequence[Scenario] = ALL, validation: Validation = "trusted"
+    ) -> AsyncIterator["Lab"]:
         """Start everything, with its files in `directory` (made if needed), and end it afterwards."""
-        find_unbound()
+        if validation != "local":
+            find_unbound()
         directory = _prepared(directory)
         async with AsyncExitStack() as stack:
             lab = await cls._open_hosts(directory, tuple(scenarios), stack)
             lab.nameserver = Nameserver(lab.tree.zones, list(_rules(lab.scenarios, lab.smtp_port)))
             await lab.nameserver.open()
             stack.push_async_callback(lab.nameserver.close)
+            lab.validation = validation
+            lab.anchor_file = directory / "root.key"
+            lab.anchor_file.write_text(f"{lab.tree.anchor}\n", encoding="utf-8")
+            if validation == "local":
+                lab.resolver = f"127.0.0.1@{lab.nameserver.port}"
+                yield lab
+                return
             apart = [s.domain for s in lab.scenarios if any(fault.drop or fault.delay for fault in s.faults)]
             lab.unbound = Unbound(directory, lab.tree.anchor, lab.nameserver.port, apart)
             await lab.unbound.open()
@@ -117,7 +133,10 @@ class Lab:
         settings: dict[str, Any] = {
             "hostname": f"out.{TLD}",
             "local_domains": [s.domain for s in self.scenarios if s.way is Way.LOCAL],
-            "dns": {"servers": [self.resolver], "retry": ["300ms"], **self.canaries()},
+            "dns": {
+                "servers": [self.resolver], "validation": self.validation, "anchor_file": str(self.anchor_file),
+                "retry": ["300ms"], **self.canaries(),
+            },
             "smtp": {"port": self.smtp_port, "allow_private": True, "prefer": "ipv4"},
             # the second attempt asks DNS anew: failed answers are remembered for five seconds
             "queue": {"retry": ["6s", "1h"], "jitter": 0.0},

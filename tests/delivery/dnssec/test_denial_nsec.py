@@ -103,6 +103,7 @@ def test_ds_of_the_zone_itself() -> None:
     assert verdict(only("example").nodata("example", "DS")) == "bogus"
     assert verdict(only("example").no_ds("example")) == "bogus"
     assert verdict(of("example. NSEC a.example. A").nodata("example", "DS")) == "bogus"
+    assert verdict(of("example. NSEC a.example. NS").no_ds("example")) == "bogus"
 
 
 def test_ds_of_the_root() -> None:
@@ -267,7 +268,7 @@ def test_records_that_do_not_count() -> None:
     assert Asked([record(line, "test")]).nodata("ns1.example", "MX") == nothing
     assert Asked([record(line, ".")]).nodata("ns1.example", "MX") == nothing
     assert Asked([]).nxdomain("ns1.example") == nothing
-    assert verdict(of("test. NSEC zz.example. A").nxdomain("a.example")) == "bogus"
+    assert verdict(of("aaa. NSEC zz.example. A").nxdomain("b.example")) == "bogus"
     assert verdict(of("a.example. NSEC test. A\nexample. NSEC a.example. A").nxdomain("b.example")) == "bogus"
 
 

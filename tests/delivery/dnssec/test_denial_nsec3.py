@@ -162,6 +162,9 @@ def test_wildcard_expansion() -> None:
         "no NSEC3 record shows that z.w.example. does not exist"
     )
     assert verdict(only(*TYPES).no_closer_match("a.y.w.example", "*.w.example")) == "bogus"
+    assert only(*TYPES).no_closer_match("w.example", "*.w.example") == Unproven(
+        "*.w.example. does not stand in for w.example.", 6
+    )
 
 
 def test_wildcard_no_data() -> None:

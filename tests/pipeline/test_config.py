@@ -103,7 +103,8 @@ def test_every_key_of_the_contract_is_known(tmp_path: Path) -> None:
         ('[listen]\nsmtp = "localhost"', "expected something like '127.0.0.1:2525'"),
         ('[listen]\ncertificate = "x.pem"', "certificate and key belong together"),
         ('[dns]\nservers = ["dns.example"]', "'dns.example' is no resolver"),
-        ('[dns]\nvalidation = "local"', "not available yet"),
+        ('[dns]\nvalidation = "locl"', ":2: dns.validation: input should be 'auto', 'trusted', 'local' or 'both'"),
+        ('[dns]\nanchor_file = "/nonexistent/root.key"', "dns.anchor_file: /nonexistent/root.key: "),
         ('[dns]\nvalidation = "trusted"\n[dane]\nbogus_proof = "validator"', "could never bounce"),
     ],
 )

@@ -1,6 +1,7 @@
 """Answers whose security is proven here, from the trust anchors down, over any resolver that passes DNSSEC records.
 
-Each question is asked with CD=1 and DO=1, and so is whatever `delivery.dnssec` lacks to judge the answer. Equal questions under way share one asking, and what was proven of zones is kept until the proof expires. A lookup that
+Each question is asked with CD=1 and DO=1, and so is whatever `delivery.dnssec` lacks to judge the answer. Equal
+questions under way share one asking, and what was proven of zones is kept until the proof expires. A lookup that
 fails, whatever it was for, is a failure and never "insecure".
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import dns.exception
 import dns.name
 
 from delivery.dnssec.anchors import ROOT, Anchors
@@ -69,6 +71,14 @@ class LocalValidator:
         except StopIteration as done:
             outcome: Outcome = done.value
             return outcome
+
+    def is_switched_off(self, question: Question) -> bool:
+        """Tell whether the name lies at or below a negative trust anchor that is in force."""
+        anchors = self._settings.anchors
+        try:
+            return bool(anchors.negative) and bool(anchors.negative_for(dns.name.from_text(question.name), self._now()))
+        except dns.exception.DNSException:  # it is no name; whoever asks for it will be told
+            return False
 
     def forget(self) -> None:
         """Forget what was proven of zones."""

@@ -28,7 +28,7 @@ from delivery.doubt import doubt
 from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
-from delivery.trust import Canary, Examination, Expected, Source, examine, examine_local, together
+from delivery.trust import Canary, Examination, Expected, Source, examine_as
 from stages.answer import Answer, Failed, Failure, Proof, Question
 from stages.status import EDE_BOGUS, EDE_LOCAL_POLICY, ede_text
 
@@ -107,16 +107,13 @@ class Resolver:
         began = self._now()
         found = await asyncio.gather(*(self._examine(server) for server in self._servers))
         self._checked = began
-        if any(not one.passed and one.server in self._examined and self._examined[one.server].passed for one in found):
+        if any(self._examined[one.server].differs(one) for one in found if one.server in self._examined):
             await self._forget()  # nobody knows since when it has been wrong
         for one in found:
             before = self._examined.get(one.server)
             self._examined[one.server] = one
-            if before is None or before.passed != one.passed or before.fault != one.fault:
-                self._tell("resolver.canary", {
-                    "resolver": str(one.server), "passed": one.passed, "text": one.fault or "passes its self-test",
-                    "canaries": [str(outcome) for outcome in one.outcomes],
-                })  # fmt: skip
+            if before is None or (before.source, before.fault) != (one.source, one.fault):
+                self._tell("resolver.canary", one.told(self._settings.anchors.in_force(began)))
         faults = [one.fault for one in found if not one.passed]
         before_all = self._suspended
         if not found:
@@ -130,15 +127,11 @@ class Resolver:
         return tuple(found)
 
     async def _examine(self, server: Server) -> Examination:
-        """Find out which way to get security works with a resolver (`dns.validation`)."""
-        settings, ways = self._settings, self._settings.validation
-        if ways == "local":
-            return await examine_local(server, settings.canaries, self._local.ask)
-        trusted = await examine(server, settings.canaries, settings.trust, settings.timeout.total_seconds())
-        if ways == "trusted" or (ways == "auto" and trusted.passed):
-            return trusted
-        local = await examine_local(server, settings.canaries, self._local.ask)
-        return together(trusted, local) if ways == "both" else replace(local, also=trusted.fault)
+        settings = self._settings
+        patience = settings.timeout.total_seconds()
+        return await examine_as(
+            settings.validation, server, settings.canaries, settings.trust, patience, self._local.ask
+        )
 
     async def _forget(self) -> None:
         self._cache.clear()
@@ -150,8 +143,11 @@ class Resolver:
         except Exception as error:  # noqa: BLE001 - whatever the cache does, DNS still answers
             self._tell("resolver.cache", {"text": f"the shared cache cannot be cleared: {error!r}"})
 
-    async def _is_vouched_for(self, server: Server, answer: Answer) -> bool:
-        """Tell whether a resolver passes a self-test begun after a bogus answer, or shortly before any other answer."""
+    async def _is_vouched_for(self, server: Server, source: Source, answer: Answer) -> bool:
+        """Tell whether a resolver passes a self-test begun after a bogus answer, or shortly before any other answer.
+
+        What came by one way is not vouched for by another: where the AD bit fails, our own validation may still work.
+        """
         if isinstance(answer, Failed) and answer.failure is not Failure.BOGUS:
             return True  # it only makes mail wait
         oldest = self._now() - (timedelta(0) if isinstance(answer, Failed) else self._settings.vouch)
@@ -159,7 +155,7 @@ class Resolver:
             async with self._checking:
                 if self._checked is None or self._checked < oldest:
                     await self._check()
-        return self._examined[server].passed
+        return self._examined[server].passed and self._examined[server].source is source
 
     async def run_checks(self, interval: timedelta) -> None:
         """Examine at once and then at intervals (every few seconds while suspended), until cancelled."""
@@ -236,8 +232,9 @@ class Resolver:
             if not servers:
                 break
             server = servers[attempt % len(servers)]
-            answer = await self._from_server(server, question, secured=secured)
-            if secured and not await self._is_vouched_for(server, answer):
+            source = self._examined[server].source if secured else Source.TRUSTED
+            answer = await self._from_server(server, question, source, secured=secured)
+            if secured and not await self._is_vouched_for(server, source, answer):
                 continue
             if not isinstance(answer, Failed) or answer.failure in {Failure.BOGUS, Failure.CHAIN}:
                 return answer
@@ -248,19 +245,19 @@ class Resolver:
             return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
         return failed
 
-    async def _from_server(self, server: Server, question: Question, *, secured: bool) -> Answer:
+    async def _from_server(self, server: Server, question: Question, source: Source, *, secured: bool) -> Answer:
         """Ask one resolver, in the way that its self-test has shown to work."""
-        source = self._examined[server].source if secured else Source.TRUSTED
+        if source is Source.LOCAL or (secured and self._local.is_switched_off(question)):
+            return await self._local.ask(server, question)
         if source is Source.TRUSTED:
             return await self._by_word(server, question, secured=secured)
-        if source is Source.LOCAL:
-            return await self._local.ask(server, question)
         said, proven = await asyncio.gather(
             self._by_word(server, question, secured=True), self._local.ask(server, question)
         )
         answer = agreed(said, proven, self._now() + self._settings.lifetimes.failed)
-        if answer is not proven and isinstance(answer, Failed) and answer.failure is Failure.INDETERMINATE:
-            self._tell("resolver.disagreement", {"question": str(question), "text": answer.text})
+        if isinstance(answer, Failed) and answer is not said and answer is not proven:
+            story = {"question": str(question), "resolver": str(server), "text": answer.text}
+            self._tell("resolver.disagreement", story)
         return answer
 
     async def _by_word(self, server: Server, question: Question, *, secured: bool) -> Answer:

@@ -7,9 +7,11 @@ name is gone proves nothing either way and is only told of.
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 import dns.flags
 import dns.message
@@ -83,6 +85,25 @@ class Examination:
         fault = self._fault()
         return f"{fault}; {self.also}" if fault and self.also else fault
 
+    @property
+    def why(self) -> str:
+        """Say why its answers count in this way, or why they do not count."""
+        return self.fault or self.also or "passes its self-test"
+
+    def differs(self, later: "Examination") -> bool:
+        """Tell whether what was believed because of this one is no longer believed because of a later one."""
+        return self.passed and (not later.passed or later.source is not self.source)
+
+    def told(self, unvalidated: Mapping[str, datetime]) -> dict[str, object]:
+        """Give the fields of event `resolver.canary`; `unvalidated` are the names where validation is switched off."""
+        text = self.fault or f"passes its self-test{f'; proven here, since {self.also}' if self.also else ''}"
+        off = [f"{name} until {until:%Y-%m-%dT%H:%MZ}" for name, until in unvalidated.items()]
+        return {
+            "resolver": str(self.server), "source": str(self.source), "passed": self.passed,
+            "text": f"{text}; not validated: {', '.join(off)}" if off else text,
+            "canaries": [str(outcome) for outcome in self.outcomes],
+        }  # fmt: skip
+
     def _fault(self) -> str:
         if not self.trusted:
             return (
@@ -141,7 +162,7 @@ def _error_text(response: dns.message.Message) -> str:
 async def examine_local(
     server: Server, canaries: tuple[Canary, ...], ask: Callable[[Server, Question], Awaitable[Answer]]
 ) -> Examination:
-    """Prove the canaries ourselves, each tried twice: the resolver need not be trusted, it must only pass all records."""
+    """Prove the canaries ourselves, each tried twice: the resolver need not be trusted, only pass all records."""
 
     async def one(canary: Canary) -> Outcome:
         outcome = _proven(canary, await ask(server, canary.question))
@@ -170,6 +191,24 @@ def _proven(canary: Canary, answer: Answer) -> Outcome:
             return Outcome(canary, got, passed=not secure)
         case Expected.BOGUS:  # the name is no longer there: no proof, no alarm
             return Outcome(canary, got, passed=denied, stale=denied)
+
+
+async def examine_as(
+    ways: Literal["auto", "trusted", "local", "both"],
+    server: Server,
+    canaries: tuple[Canary, ...],
+    networks: tuple[Network, ...],
+    patience: float,
+    ask: Callable[[Server, Question], Awaitable[Answer]],
+) -> Examination:
+    """Find out which way to get security works with a resolver (`dns.validation`)."""
+    if ways == "local":
+        return await examine_local(server, canaries, ask)
+    trusted = await examine(server, canaries, networks, patience)
+    if ways == "trusted" or (ways == "auto" and trusted.passed):
+        return trusted
+    local = await examine_local(server, canaries, ask)
+    return together(trusted, local) if ways == "both" else replace(local, also=trusted.fault)
 
 
 def together(trusted: Examination, local: Examination) -> Examination:

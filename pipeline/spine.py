@@ -157,7 +157,7 @@ class Spine:
 
 def _level(event: str, fields: Mapping[str, Any]) -> str:
     """Give the weight of what a resolver tells: mail stands still, something is amiss, or all is well."""
-    if event == "resolver.suspended":
+    if event in {"resolver.suspended", "resolver.disagreement"}:
         return "error"
     return "warning" if event == "resolver.cache" or fields.get("passed") is False else "info"
 

@@ -64,6 +64,11 @@ class Anchors:
         """List the anchors at or above a name, the closest first."""
         return tuple(self.zones[above] for above in _upwards(name) if above in self.zones)
 
+    def in_force(self, now: datetime) -> dict[str, datetime]:
+        """Give the negative anchors in force, by name as people write it."""
+        found = {name.to_text(omit_final_dot=True).lower(): until for name, until in self.negative.items()}
+        return {name: until for name, until in found.items() if now < until}
+
     def negative_for(self, name: dns.name.Name, now: datetime) -> dns.name.Name | None:
         """Give the closest negative anchor at or above a name that is in force.
 

@@ -5,10 +5,8 @@ variable `DANEPIPE_SECTION__KEY` outweighs the file. Raises `ConfigError`, whose
 the variable), the key, what is wrong and what would be right; for an unknown key the nearest known one.
 """
 
-import ipaddress
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,14 @@ import idna
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.dsn import DsnSettings
-from delivery.nameserver import Server
 from delivery.resolver import DnsSettings
-from delivery.responses import Lifetimes
 from delivery.session import SmtpSettings
 from delivery.tls import TlsSettings
-from delivery.trust import Canary, Expected
 from delivery.wire import Timeouts
 from pipeline.config_faults import at, faults
 from pipeline.policies import Policies
+from pipeline.resolvers import dns_settings
 from pipeline.settings import (
     BounceSection,
     Dane,
@@ -45,10 +40,8 @@ from pipeline.settings import (
     Store,
     Tls,
     Work,
-    default_hostname,
 )
-from pipeline.values import Domains, HostName
-from stages.answer import Question
+from pipeline.values import Domains, HostName, default_hostname, moment
 from stages.destination import Destination, TlsLevel
 from stages.exclude import Exclusion
 from stages.policy import BogusProof, OnFailure, Policy, dane_policy
@@ -159,7 +152,12 @@ class Config(BaseSettings):
         for number, entry in enumerate(self.exclude, 1):
             try:
                 made.append(
-                    Exclusion(a_label_pattern(entry.pattern), entry.reason, entry.owner, expires=_moment(entry.expires))
+                    Exclusion(
+                        a_label_pattern(entry.pattern),
+                        entry.reason,
+                        entry.owner,
+                        expires=moment(entry.expires) if entry.expires else None,
+                    )
                 )
             except ValueError as error:
                 where = at(self._file, self._text, ("exclude", number - 1)) if self._file else "configuration"
@@ -167,35 +165,16 @@ class Config(BaseSettings):
         return tuple(made)
 
     @cached_property
-    def _anchors(self) -> Anchors:
-        """Read the trust anchors. Raises `ConfigError` naming the file."""
-        file = self.dns.anchor_file
-        if file is None or self.dns.validation == "trusted":  # nothing is proven here then
-            return ROOT
+    def _dns_settings(self) -> DnsSettings:
         try:
-            return Anchors.parse(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self._file or 'configuration'}: dns.anchor_file: {file}: {error}") from error
+            return dns_settings(self.dns)
+        except ValueError as error:
+            where = self.origin("dns.anchor_file")
+            raise ConfigError(f"{where}: dns.anchor_file: {self.dns.anchor_file}: {error}") from error
 
     def dns_settings(self) -> DnsSettings:
-        """Make the settings of the resolver."""
-        dns = self.dns
-        groups = (
-            (dns.canary_secure, Expected.SECURE),
-            (dns.canary_absent, Expected.ABSENT),
-            (dns.canary_insecure, Expected.INSECURE),
-            (dns.canary_bogus, Expected.BOGUS),
-        )
-        return DnsSettings(
-            servers=tuple(Server.parse(text) for text in dns.servers),
-            validation=dns.validation,
-            anchors=self._anchors,
-            trust=tuple(ipaddress.ip_network(network) for network in dns.trust),
-            timeout=dns.timeout,
-            attempts=dns.attempts,
-            canaries=tuple(Canary(_question(text), kind) for texts, kind in groups for text in texts),
-            lifetimes=Lifetimes(found=dns.max_ttl, absent=dns.max_negative_ttl),
-        )
+        """Make the settings of the resolver. Raises `ConfigError` for trust anchors that are none."""
+        return self._dns_settings
 
     def smtp_settings(self) -> SmtpSettings:
         """Make the settings of sessions with other servers."""
@@ -283,11 +262,6 @@ def _check_proof(config: Config, path: Path | None) -> None:
         )
 
 
-def _question(text: str) -> Question:
-    name, _, rdtype = text.rpartition("/")
-    return Question(name.lower().rstrip(".") or ".", rdtype)
-
-
 def _rule(number: int, rule: RouteRule) -> Rule:
     return Rule(
         name=rule.name or f"rule {number}",
@@ -308,15 +282,6 @@ def a_label_pattern(text: str) -> str:
         return text
     labels = [label if label.isascii() else idna.encode(label, uts46=True).decode() for label in domain.split(".")]
     return f"{local}{at_sign}{'.'.join(labels)}"
-
-
-def _moment(value: datetime | date | None) -> datetime | None:
-    """Read an expiry: a day ends with its last second in UTC, a time without a zone is UTC."""
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    return datetime.combine(value + timedelta(days=1), time(), tzinfo=UTC)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

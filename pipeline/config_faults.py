@@ -16,10 +16,14 @@ def at(path: Path, text: str, location: tuple[str | int, ...]) -> str:
 
 
 def _line_of(text: str, location: tuple[str | int, ...]) -> int:
-    """Find the line of a key as well as a reader would: its table's header, then the key below it; 0 if not found."""
+    """Find the line of a key as well as a reader would: its table's header, then the key below it; 0 if not found.
+
+    For a key that is not there it is the line of the header.
+    """
     names = [part for part in location if isinstance(part, str)]
     nth = next((part for part in location if isinstance(part, int)), 0)
     lines = text.splitlines()
+    nearest = 0
     for depth in range(len(names), -1, -1):
         table, rest = ".".join(names[:depth]), names[depth:]
         start, seen = (0, 0) if not table else (-1, -1)
@@ -36,7 +40,8 @@ def _line_of(text: str, location: tuple[str | int, ...]) -> int:
                 return number
         if start > 0 and not rest:
             return start
-    return 0
+        nearest = nearest or max(start, 0)
+    return nearest
 
 
 def faults(

@@ -6,7 +6,6 @@ reads files and the environment into these.
 
 import ipaddress
 import re
-import socket
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipeline.values import (
     OFF,
     Addresses,
+    Domain,
     Domains,
     Duration,
     Durations,
@@ -32,7 +32,6 @@ from pipeline.values import (
     TlsVersion,
     TlsWord,
     Words,
-    host_name,
 )
 from stages.policy import (
     BogusProof,
@@ -102,6 +101,14 @@ class Store(Section):
     dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
 
 
+class NegativeAnchor(Section):
+    """`[[dns.negative]]`: a name at and below which nothing is validated for some time (RFC 7646)."""
+
+    name: Domain = Field(description="the name")
+    reason: str = Field(min_length=1, description="why")
+    expires: datetime | date = Field(description="day or time when it ends")
+
+
 class Dns(Section):
     """`[dns]`: resolvers, and why their word on security is believed."""
 
@@ -110,7 +117,8 @@ class Dns(Section):
     trust: Networks = Field((), description="networks besides loopback whose AD bit is believed")
     timeout: Duration = Field(timedelta(seconds=5), description="patience with one resolver for one try")
     attempts: Positive = Field(3, description="tries for one question, over all resolvers")
-    anchor_file: Path | None = Field(None, description="trust anchors for local validation")
+    anchor_file: Path | None = Field(None, description="trust anchors (DS or DNSKEY lines); default: the root's")
+    negative: tuple[NegativeAnchor, ...] = Field((), description="names where nothing is validated")
     retry: Durations = Field(
         (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=15)),
         description="waits after transient failures before the mail itself is deferred (at most 60 s each)",
@@ -304,12 +312,3 @@ class DestinationRule(Section):
     tls: TlsWord | None = Field(None, description="least TLS level; dane is the default")
     dane: Dane = Field(default_factory=Dane, description="keys as in [dane]")
     limits: LimitsSection | None = Field(None, description="keys as in [limits]")
-
-
-def default_hostname() -> str:
-    """Give the name of this machine, or localhost if it has none that may stand in EHLO."""
-    name = socket.getfqdn()
-    try:
-        return host_name(name)
-    except ValueError:
-        return "localhost"

@@ -7,7 +7,8 @@ a number of octets; a list may also be given as words separated by commas, as th
 
 import ipaddress
 import re
-from datetime import timedelta
+import socket
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 import idna
@@ -90,6 +91,22 @@ def host_name(value: str) -> str:
     if "_" in name:
         raise ValueError(f"{value!r} is no host name: '_' must not stand in one")
     return name
+
+
+def default_hostname() -> str:
+    """Give the name of this machine, or localhost if it has none that may stand in EHLO."""
+    name = socket.getfqdn()
+    try:
+        return host_name(name)
+    except ValueError:
+        return "localhost"
+
+
+def moment(value: datetime | date) -> datetime:
+    """Give the moment of an expiry: a day ends with its last second in UTC, a time without a zone is UTC."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return datetime.combine(value + timedelta(days=1), time(), tzinfo=UTC)
 
 
 def _listed(value: Any) -> Any:

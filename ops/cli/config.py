@@ -10,10 +10,12 @@ import click
 import orjson
 from pydantic import BaseModel
 
-from ops.cli.run import Fault, check_line, configuration, shown_url
+from ops.cli.run import Fault, check_line, configuration, run, shown_url
+from ops.validation import tried
 from pipeline.config import Config
 from pipeline.settings import DestinationRule, ExcludeEntry, RouteRule, Section
-from pipeline.values import format_duration
+from pipeline.spine import utc_now
+from pipeline.values import format_duration, moment
 from stages.policy import dane_policy
 
 TABLES: dict[str, type[Section]] = {"route": RouteRule, "exclude": ExcludeEntry, "destination": DestinationRule}
@@ -51,6 +53,8 @@ def check(context: click.Context) -> None:
     settings = configuration(context)
     check_line(settings)
     click.echo(f"{settings.file or 'defaults and environment'}: fine")
+    for note in _expired(settings):
+        click.echo(note)
 
 
 @config.command()
@@ -58,19 +62,45 @@ def check(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON: key -> value and origin.")
 @click.pass_context
 def show(context: click.Context, key: str | None, *, as_json: bool) -> None:
-    """Show each value and where it came from: default, the file and line, or the variable."""
+    """Show each value and where it came from: default, the file and line, or the variable.
+
+    Where dns.validation is among them, the resolvers are put to their self-test, to say which way is in use.
+    """
     settings = configuration(context)
     rows = [_row(settings, name, value) for name, value in settings.items()]
     if key is not None:
         rows = [row for row in rows if row[0] == key or row[0].startswith(f"{key}.")]
         if not rows:
             raise Fault(f"there is no key {key!r}; danepipe config show lists all")
+    is_shown = any(name == "dns.validation" for name, _, _ in rows)
+    ways = run(tried(settings.dns_settings()), settings) if is_shown else ()
     if as_json:
         made = {name: {"value": value, "origin": origin} for name, value, origin in rows}
+        if is_shown:
+            made["dns.validation"]["in_use"] = [one.as_json() for one in ways]
         click.echo(orjson.dumps(made, option=orjson.OPT_INDENT_2).decode())
         return
     for name, value, origin in rows:
         click.echo(f"{name} = {_toml(value)}  # {origin}")
+        if name == "dns.validation":
+            waits = (
+                ()
+                if any(one.source for one in ways)
+                else ("mail that DANE concerns waits: name a resolver in dns.servers",)
+            )
+            for text in (*ways, *waits):
+                click.echo(f"# {name} = {value}: {text}")
+        if name == "dns.negative":
+            for note in _expired(settings):
+                click.echo(f"# {note}")
+
+
+def _expired(settings: Config) -> list[str]:
+    """Name the negative trust anchors that no longer count."""
+    ends = [(one.name, moment(one.expires)) for one in settings.dns.negative]
+    return [
+        f"dns.negative: {name} is validated again since {end:%Y-%m-%dT%H:%MZ}" for name, end in ends if end <= utc_now()
+    ]
 
 
 def _row(settings: Config, name: str, value: Any) -> tuple[str, Any, str]:

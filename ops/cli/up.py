@@ -19,6 +19,7 @@ from delivery.resolver import Resolver
 from ops.cli.parts import listener_settings, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
 from ops.supervise import LONGEST_PAUSE, STEADY, Keeper, Stop
+from ops.validation import in_words
 from pipeline import log
 from pipeline.accept.smtp import ListenerError, tls_context
 from pipeline.config import Config
@@ -28,6 +29,13 @@ from pipeline.worker import Workers
 from stages.policy import Mode, OnFailure, dane_policy
 
 GRACE = 10.0  # seconds for the listener and the clock to end
+
+_ANY = "Name one in dns.servers that can be reached: any resolver that passes DNSSEC records on will do"
+_VALIDATING = (
+    'It must be a validating resolver on this machine, or one that dns.trust names; with dns.validation = "auto"\n'
+    "  any resolver that passes DNSSEC records on will do"
+)
+_MENDS = {"auto": _ANY, "local": _ANY, "trusted": _VALIDATING, "both": _VALIDATING}
 
 
 @click.command()
@@ -224,11 +232,8 @@ def _dane(config: Config) -> str:
 async def _tell_of_dns(config: Config) -> None:
     """Say whether answers from DNS count. The workers find out for themselves, and log it."""
     resolver = Resolver(config.dns_settings(), now=utc_now)
-    passed = [str(one.server) for one in await resolver.check() if one.passed]
-    text = f"DNS: {', '.join(passed)} validates, and is believed"
+    passed = [one for one in await resolver.check() if one.passed]
+    text = f"DNS: {in_words(passed)}"
     if not passed:
-        text = (
-            f"DNS: mail that DANE concerns waits, since {resolver.suspended}.\n"
-            '  A validating resolver on this machine mends that: install Unbound and set dns.servers = ["127.0.0.1"]'
-        )
+        text = f"DNS: mail that DANE concerns waits, since {resolver.suspended}.\n  {_MENDS[config.dns.validation]}"
     click.echo(text, err=True)

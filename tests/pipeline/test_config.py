@@ -104,7 +104,13 @@ def test_every_key_of_the_contract_is_known(tmp_path: Path) -> None:
         ('[listen]\ncertificate = "x.pem"', "certificate and key belong together"),
         ('[dns]\nservers = ["dns.example"]', "'dns.example' is no resolver"),
         ('[dns]\nvalidation = "locl"', ":2: dns.validation: input should be 'auto', 'trusted', 'local' or 'both'"),
-        ('[dns]\nanchor_file = "/nonexistent/root.key"', "dns.anchor_file: /nonexistent/root.key: "),
+        (
+            '[dns]\nanchor_file = "/nonexistent/root.key"',
+            ":2: dns.anchor_file: /nonexistent/root.key: cannot be read: no such file or directory",
+        ),
+        ('[[dns.negative]]\nname = "example.com"\nexpires = 2026-12-31', ":1: dns.negative[1].reason: field required"),
+        ('[[dns.negative]]\nname = "."\nreason = "x"\nexpires = 2026-12-31', ":2: dns.negative[1].name: '.' is no"),
+        ('[[dns.negative]]\nname = "a.example"\nreason = "x"', ":1: dns.negative[1].expires: field required"),
         ('[dns]\nvalidation = "trusted"\n[dane]\nbogus_proof = "validator"', "could never bounce"),
     ],
 )

@@ -1,0 +1,63 @@
+"""From section `[dns]` to what the resolver needs: servers, trust anchors, canaries, lifetimes.
+
+The anchor file is read here. ValueError that comes out says what is wrong with it; everything else was checked when
+the section was read.
+"""
+
+import ipaddress
+from pathlib import Path
+
+import dns.name
+
+from delivery.dnssec.anchors import ROOT, Anchors
+from delivery.nameserver import Server
+from delivery.resolver import DnsSettings
+from delivery.responses import Lifetimes
+from delivery.trust import Canary, Expected
+from pipeline.settings import Dns
+from pipeline.values import moment
+from stages.answer import Question
+
+
+def dns_settings(section: Dns) -> DnsSettings:
+    """Make the settings of the resolver. Raises ValueError for an anchor file that cannot be used."""
+    groups = (
+        (section.canary_secure, Expected.SECURE),
+        (section.canary_absent, Expected.ABSENT),
+        (section.canary_insecure, Expected.INSECURE),
+        (section.canary_bogus, Expected.BOGUS),
+    )
+    return DnsSettings(
+        servers=tuple(Server.parse(text) for text in section.servers),
+        validation=section.validation,
+        anchors=anchors_of(section, used=section.validation != "trusted"),
+        trust=tuple(ipaddress.ip_network(network) for network in section.trust),
+        timeout=section.timeout,
+        attempts=section.attempts,
+        canaries=tuple(Canary(_question(text), kind) for texts, kind in groups for text in texts),
+        lifetimes=Lifetimes(found=section.max_ttl, absent=section.max_negative_ttl),
+    )
+
+
+def anchors_of(section: Dns, *, used: bool = True) -> Anchors:
+    """Give the anchors of the file, else those of the root, with the negative ones; what is not used is not read.
+
+    Raises ValueError.
+    """
+    zones = ROOT.zones
+    if section.anchor_file is not None and used:
+        zones = read_anchors(section.anchor_file).zones
+    return Anchors(zones, {dns.name.from_text(one.name): moment(one.expires) for one in section.negative})
+
+
+def read_anchors(file: Path) -> Anchors:
+    """Read an anchor file. Raises ValueError that says what is wrong, without the name of the file."""
+    try:
+        return Anchors.parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _question(text: str) -> Question:
+    name, _, rdtype = text.rpartition("/")
+    return Question(name.lower().rstrip(".") or ".", rdtype)

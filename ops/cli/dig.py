@@ -1,7 +1,8 @@
 """`danepipe dig`: one DNS question, its answer, and the chain that proves it.
 
 The answer comes by the code that delivery uses, so what this command says of a name is what mail to it rests on. The
-exit status is 0 for a secure or insecure answer, 1 for a bogus one, and 2 when there is no answer to judge.
+exit status is 0 for a secure or insecure answer, 1 for a bogus one, and 2 when there is no answer to judge or nothing
+was asked.
 """
 
 import re
@@ -11,17 +12,19 @@ from typing import Any
 
 import click
 import dns.exception
+import dns.name
 import dns.rdatatype
 import idna
 import orjson
 
-from delivery.dnssec.anchors import Anchors
 from delivery.nameserver import Server
 from delivery.resolver import DnsSettings, Resolver
 from ops.cli.run import Fault, configuration, run
 from pipeline.config import Config
+from pipeline.resolvers import anchors_of, read_anchors
 from pipeline.spine import utc_now
 from stages.answer import Absent, Answer, Failed, Failure, Found, Question
+from stages.records import IP, MX, TLSA, Other, Record
 from stages.status import ede_text
 
 _RCODES = {
@@ -31,6 +34,7 @@ _RCODES = {
     Failure.FORMERR: "FORMERR",
     Failure.BOGUS: "SERVFAIL",  # what a validating resolver gives
 }
+_NO_ANSWER = 2
 
 
 @click.command()
@@ -48,18 +52,21 @@ def dig(  # noqa: PLR0913 - one parameter for each option
     at: str | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask DNS, and show what proves the answer secure, insecure or bogus."""
-    config = configuration(context)
-    question = _question(name, rdtype)
-    now = _moment(at)
-    settings = _settings(config, server, validation, anchor)
-    answer = run(_ask(settings, question, now), config)
+    try:
+        config = configuration(context)
+        question = _question(name, rdtype)
+        now = _moment(at)
+        settings = _settings(config, server, validation, anchor)
+        answer = run(_ask(settings, question, now), config)
+    except Fault as error:
+        raise Fault(str(error), status=_NO_ANSWER) from error  # 1 would say that the answer is bogus
     row = as_row(answer, now or utc_now())
     if as_json:
         click.echo(orjson.dumps(row, option=orjson.OPT_INDENT_2).decode())
     else:
         for text in _lines(row):
             click.echo(text)
-    context.exit({"secure": 0, "insecure": 0, "bogus": 1}.get(row["status"], 2))
+    context.exit({"secure": 0, "insecure": 0, "bogus": 1}.get(row["status"], _NO_ANSWER))
 
 
 async def _ask(settings: DnsSettings, question: Question, at: datetime | None) -> Answer:
@@ -75,12 +82,16 @@ def _question(name: str, rdtype: str) -> Question:
     try:
         if not text.isascii():
             text = idna.encode(text, uts46=True).decode()
-        kind = dns.rdatatype.to_text(dns.rdatatype.from_text(rdtype))
-    except (idna.IDNAError, UnicodeError) as error:
-        raise Fault(f"{name!r} is no domain name: {error}") from error
+        dns.name.from_text(text)
+    except (idna.IDNAError, dns.exception.DNSException) as error:
+        raise Fault(f"{name!r} is no domain name: {str(error).lower().rstrip('.')}") from error
+    try:
+        kind = dns.rdatatype.from_text(rdtype)
     except (dns.exception.DNSException, ValueError):
-        raise Fault(f"{rdtype!r} is no type of record: write A, AAAA, MX, TLSA, DS, DNSKEY, ...") from None
-    return Question(text, kind)
+        kind = dns.rdatatype.NONE
+    if kind == dns.rdatatype.NONE or dns.rdatatype.is_metatype(kind):
+        raise Fault(f"{rdtype!r} is no type of record: write A, AAAA, MX, TLSA, DS, DNSKEY, ...")
+    return Question(text, dns.rdatatype.to_text(kind))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -100,12 +111,10 @@ def _settings(config: Config, server: str | None, validation: Any, anchor: Path 
         servers = settings.servers if server is None else (Server.parse(server),)
     except ValueError:
         raise Fault(f"--server {server!r}: write an address or address@port, such as 127.0.0.1@5335") from None
-    anchors = settings.anchors
-    if anchor is not None:
-        try:
-            anchors = Anchors.parse(anchor.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise Fault(f"--anchor {anchor}: {error}") from error
+    try:
+        anchors = anchors_of(config.dns) if anchor is None else read_anchors(anchor)
+    except ValueError as error:
+        raise Fault(f"--anchor {anchor}: {error}" if anchor else f"dns.anchor_file: {error}") from error
     return DnsSettings(
         servers, validation, anchors, settings.trust, settings.timeout, settings.attempts, (), timedelta(days=1),
         settings.lifetimes,
@@ -121,7 +130,7 @@ def as_row(answer: Answer, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
     match answer:
         case Found(security=security, records=records, aliases=aliases):
-            row |= {"status": str(security), "answers": [str(one) for one in records], "aliases": list(aliases)}
+            row |= {"status": str(security), "answers": [_presented(one) for one in records], "aliases": list(aliases)}
         case Absent(security=security, nxdomain=nxdomain, aliases=aliases):
             row |= {"status": str(security), "rcode": "NXDOMAIN" if nxdomain else "NOERROR", "aliases": list(aliases)}
         case Failed(failure=failure, text=text, ede=ede):
@@ -130,6 +139,19 @@ def as_row(answer: Answer, now: datetime) -> dict[str, Any]:
     if not row["why"] and row["chain"]:
         row["why"] = row["chain"][-1]
     return row
+
+
+def _presented(record: Record) -> str:
+    """Write a record as it stands in a zone file."""
+    match record:
+        case MX(preference=preference, exchange=exchange):
+            return f"{preference} {exchange.rstrip('.')}."
+        case IP(address=address):
+            return address
+        case TLSA():
+            return str(record)
+        case Other(text=text):
+            return text
 
 
 def _lines(row: dict[str, Any]) -> list[str]:

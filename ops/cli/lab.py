@@ -11,7 +11,6 @@ from ops.lab import demo as showing
 from ops.lab.scenario import Scenario
 from ops.lab.scenarios import ALL, named
 
-
 _validation = click.option(
     "--validation",
     type=click.Choice(["trusted", "local", "both"]),

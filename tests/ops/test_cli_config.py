@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from tests.needs import silent_port
 from tests.ops.conftest import Run
 
 
@@ -39,11 +40,13 @@ def test_show_tells_where_values_came_from(cli: Run, place: Path) -> None:
 
 def test_show_says_that_no_resolver_serves(cli: Run) -> None:
     """DANE-05: where no resolver passes its self-test within `dns.timeout`, it says so and that mail waits."""
-    shown = cli("config", "show", "dns.validation", DNS__SERVERS="127.0.0.1@1", DNS__TIMEOUT="100ms").stdout
+    with silent_port() as port:
+        server = f"127.0.0.1@{port}"
+        shown = cli("config", "show", "dns.validation", DNS__SERVERS=server, DNS__TIMEOUT="100ms").stdout
+    why = "its self-test does not end within 0.1 s, which is dns.timeout"
     assert shown.splitlines() == [
         'dns.validation = "auto"  # default',
-        "# dns.validation = auto: 127.0.0.1@1 is not used "
-        "(its self-test does not end within 0.1 s, which is dns.timeout)",
+        f"# dns.validation = auto: {server} is not used ({why})",
         "# dns.validation = auto: mail that DANE concerns waits: name a resolver in dns.servers",
     ]
 

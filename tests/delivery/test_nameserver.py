@@ -121,6 +121,78 @@ async def test_octets_that_are_no_message_are_malformed() -> None:
     assert caught.value.failure in {Failure.MALFORMED, Failure.TIMEOUT}
 
 
+def _other_id(wire: bytes) -> bytes:
+    return bytes([wire[0] ^ 1]) + wire[1:]
+
+
+def _other_type(wire: bytes) -> bytes:
+    end = wire.index(b"\0", 12) + 1
+    return wire[:end] + bytes([0, 20]) + wire[end + 2 :]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(_other_id, id="another id"),
+        pytest.param(_other_type, id="another type, that differs as letters do in case"),
+        pytest.param(lambda wire: wire[:12] + wire[12:].replace(b"example", b"exampel"), id="another name"),
+        pytest.param(lambda wire: wire[:2] + bytes([wire[2] & 0x7F]) + wire[3:], id="a query"),
+        pytest.param(lambda wire: wire[:2] + bytes([wire[2] | 0x20]) + wire[3:], id="another opcode"),
+        pytest.param(lambda wire: wire[:4] + b"\0\0" + wire[6:12] + wire[12 + 25 :], id="no question, and no error"),
+        pytest.param(lambda wire: wire[:4] + b"\0\2" + wire[6:], id="two questions"),
+        pytest.param(lambda wire: wire[:11], id="half a header"),
+    ],
+)
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+async def test_what_does_not_fit_the_question_is_no_answer(spoil: Callable[[bytes], bytes], tcp: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """RFC 5452 9.1: id, QR, opcode and question of a response must be those of the query, over UDP and TCP."""
+    question = Question("_25._tcp.mx.example", "TLSA")  # TLSA is 52: with bit 0x20 cleared, 20
+
+    def answering(query: dns.message.Message) -> bytes:
+        return spoil(reply(query).to_wire())
+
+    def cut(query: dns.message.Message) -> bytes:
+        return reply(query, flags=dns.flags.TC).to_wire()
+
+    async with serving(cut if tcp else answering, answering if tcp else None) as server:
+        with pytest.raises(NoResponse) as caught:
+            await exchange(server, question, patience=2)
+    assert caught.value.failure is Failure.MALFORMED
+
+
+async def test_a_resolver_may_answer_in_capitals() -> None:
+    """RFC 4343 section 3: the case of a name is no matter, and where nothing was understood nothing is repeated."""
+
+    def capitals(query: dns.message.Message) -> bytes:
+        wire = reply(query).to_wire()
+        return wire[:12] + wire[12:37].upper() + wire[37:]
+
+    def refused(query: dns.message.Message) -> bytes:
+        return query.to_wire()[:2] + b"\x81\x05" + bytes(8)
+
+    async with serving(capitals) as server:
+        assert rcode_failure(await exchange(server, QUESTION, patience=2)) is None
+    async with serving(refused) as server:
+        assert rcode_failure(await exchange(server, QUESTION, patience=2)) is Failure.REFUSED
+
+
+async def test_a_message_of_too_many_records_is_not_read() -> None:
+    """SEC-60: the header says how many records there are, before any of them costs time."""
+    async with serving(lambda query: reply(query, *LARGE[:5]).to_wire()) as server:
+        await exchange(server, QUESTION, patience=2, most_records=6)  # an EDNS record comes with them
+        with pytest.raises(NoResponse, match="more than 5 records") as caught:
+            await exchange(server, QUESTION, patience=2, most_records=5)
+    assert caught.value.failure is Failure.INDETERMINATE
+
+
+async def test_a_connection_that_ends_too_early_is_an_answer_cut_off() -> None:
+    """DANE-51 (RFC 7766): what ends in the middle over TCP is no answer."""
+    async with serving(lambda query: reply(query, flags=dns.flags.TC).to_wire(), lambda _query: None) as server:
+        with pytest.raises(NoResponse) as caught:
+            await exchange(server, QUESTION, patience=2)
+    assert caught.value.failure is Failure.TRUNCATED
+
+
 def _read(
     *records: str, secure: bool = True, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, question: Question = QUESTION
 ) -> Any:

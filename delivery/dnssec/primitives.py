@@ -6,7 +6,7 @@ not on its curve or a signature of the wrong length. Nothing is raised.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, 
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 _LONGEST = 4096  # bits of an RSA modulus (RFC 5702 sections 2.1 and 2.2)
+_KEPT = 1024  # keys of each kind that are read once and remembered, since most zones are asked for more than once
 _EXPONENT = 64  # bits of an RSA exponent: the time of a check grows with them
 
 
@@ -28,13 +29,19 @@ def fits(key: DNSKEY, signature: bytes, octets: bytes) -> bool:
 
 
 def _rsa(hashed: HashAlgorithm, shortest: int, key: bytes, signature: bytes, octets: bytes) -> None:
-    """Check RSA with PKCS #1 version 1.5; the key is a length of one octet or three, exponent, modulus (RFC 3110)."""
+    """Check RSA with PKCS #1 version 1.5."""
+    _rsa_key(shortest, key).verify(signature, octets, padding.PKCS1v15(), hashed)
+
+
+@lru_cache(_KEPT)
+def _rsa_key(shortest: int, key: bytes) -> rsa.RSAPublicKey:
+    """Read a key: a length of one octet or three, exponent, modulus (RFC 3110)."""
     start, length = (3, int.from_bytes(key[1:3], "big")) if key[:1] == b"\0" else (1, int.from_bytes(key[:1], "big"))
     exponent = int.from_bytes(key[start : start + length], "big")
     modulus = int.from_bytes(key[start + length :], "big")
     if not shortest <= modulus.bit_length() <= _LONGEST or exponent.bit_length() > _EXPONENT:
         raise ValueError
-    rsa.RSAPublicNumbers(exponent, modulus).public_key().verify(signature, octets, padding.PKCS1v15(), hashed)
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
 def _ecdsa(curve: ec.EllipticCurve, hashed: HashAlgorithm, key: bytes, signature: bytes, octets: bytes) -> None:
@@ -43,16 +50,25 @@ def _ecdsa(curve: ec.EllipticCurve, hashed: HashAlgorithm, key: bytes, signature
     if len(signature) != 2 * size:
         raise ValueError
     pair = encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
-    public = ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\4" + key)  # it measures the key
-    public.verify(pair, octets, ec.ECDSA(hashed))
+    _point(curve, key).verify(pair, octets, ec.ECDSA(hashed))
+
+
+@lru_cache(_KEPT)
+def _point(curve: ec.EllipticCurve, key: bytes) -> ec.EllipticCurvePublicKey:
+    """Read a key, which is measured on the way."""
+    return ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\4" + key)
 
 
 def _ed25519(key: bytes, signature: bytes, octets: bytes) -> None:
-    ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, octets)
+    _ed25519_key(key).verify(signature, octets)
 
 
 def _ed448(key: bytes, signature: bytes, octets: bytes) -> None:
-    ed448.Ed448PublicKey.from_public_bytes(key).verify(signature, octets)
+    _ed448_key(key).verify(signature, octets)
+
+
+_ed25519_key = lru_cache(_KEPT)(ed25519.Ed25519PublicKey.from_public_bytes)
+_ed448_key = lru_cache(_KEPT)(ed448.Ed448PublicKey.from_public_bytes)
 
 
 _CHECKS: Mapping[int, Callable[[bytes, bytes, bytes], None]] = {

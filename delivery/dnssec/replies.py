@@ -4,10 +4,11 @@ A validation asks for what it lacks by yielding a `Question`, and is sent a `Rep
 was asked for with CD=1 and DO=1, or why there is none. So it has no socket, and any loop can drive it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import dns.message
@@ -32,7 +33,12 @@ class Response:
     @classmethod
     def of(cls, message: dns.message.Message) -> "Response":
         """Take the sections of a message."""
-        return cls(message.rcode() == dns.rcode.NXDOMAIN, tuple(message.answer), tuple(message.authority))
+        return cls(message.rcode() == dns.rcode.NXDOMAIN, Sets(message.answer), Sets(message.authority))
+
+    @property
+    def records(self) -> int:
+        """Count the records in it."""
+        return sum(len(rrset) for section in (self.answer, self.authority) for rrset in section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +107,33 @@ class Outcome:
     nxdomain: bool = False
 
 
+class Sets(tuple[dns.rrset.RRset, ...]):  # noqa: SLOT001 - a tuple can have none
+    """The record sets of a section, found by name: there may be as many of them as somebody likes to send."""
+
+    @cached_property
+    def found(self) -> Mapping[tuple[dns.name.Name, int], dns.rrset.RRset]:
+        """Give the record sets of class IN by name and type."""
+        return {(one.name, one.rdtype): one for one in self if one.rdclass == dns.rdataclass.IN}
+
+    @cached_property
+    def signatures(self) -> Mapping[tuple[dns.name.Name, int], Sequence[dns.rrset.RRset]]:
+        """Give the signatures by name and type that they say they cover."""
+        covering: dict[tuple[dns.name.Name, int], list[dns.rrset.RRset]] = {}
+        for one in self:
+            if one.rdclass == dns.rdataclass.IN and one.rdtype == dns.rdatatype.RRSIG:
+                covering.setdefault((one.name, one.covers), []).append(one)
+        return covering
+
+
 def find(sets: Iterable[dns.rrset.RRset], name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> SignedSet | None:
     """Find a record set with the signatures that say they cover it."""
-    found: dns.rrset.RRset | None = None
-    signatures: list[Any] = []
-    ttl = 2**31 - 1
-    for rrset in sets:
-        if rrset.rdclass != dns.rdataclass.IN or rrset.name != name:
-            continue
-        if rrset.rdtype == rdtype:
-            found = rrset
-        elif rrset.rdtype == dns.rdatatype.RRSIG and rrset.covers == rdtype:
-            signatures += list(rrset)
-            ttl = min(ttl, rrset.ttl)
-    return None if found is None else SignedSet(found, tuple(signatures), ttl)
+    among = sets if isinstance(sets, Sets) else Sets(sets)
+    found = among.found.get((name, rdtype))
+    if found is None:
+        return None
+    signatures = among.signatures.get((name, rdtype), ())
+    ttl = min((one.ttl for one in signatures), default=2**31 - 1)
+    return SignedSet(found, tuple(rdata for one in signatures for rdata in one), ttl)
 
 
 def show(name: dns.name.Name) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import dns.exception
 import dns.name
+import dns.rdatatype
 
 from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.dnssec.limits import Rules
@@ -64,10 +65,17 @@ class LocalValidator:
         settings = self._settings
         reply = await self._fetch(server, question)
         work = validate(question, reply, settings.anchors, settings.rules, self._now(), self._known)
+        signers = _signers(reply)
+        ahead: dict[Question, asyncio.Task[Reply]] = {}
         try:
             wanted = next(work)
             while True:
-                wanted = work.send(await self._fetch(server, wanted))
+                # the keys of a zone that signed are what will be wanted next; once, as names of signers cost nothing
+                if wanted.rdtype == "DS" and wanted.name in signers and not ahead:
+                    keys = Question(wanted.name, "DNSKEY")
+                    ahead[keys] = self._asked(server, keys)
+                reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(server, wanted))
+                wanted = work.send(reply)
         except StopIteration as done:
             outcome: Outcome = done.value
             return outcome
@@ -85,16 +93,23 @@ class LocalValidator:
         self._known.clear()
 
     async def _fetch(self, server: Server, question: Question) -> Reply:
+        return await asyncio.shield(self._asked(server, question))
+
+    def _asked(self, server: Server, question: Question) -> asyncio.Task[Reply]:
+        """Ask, or join those who wait for the same."""
         key = (server, question)
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._exchange(server, question))
             task.add_done_callback(lambda _task: self._asking.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
     async def _exchange(self, server: Server, question: Question) -> Reply:
         try:
-            response = await exchange(server, question, patience=self._settings.patience, checking_disabled=True)
+            response = await exchange(
+                server, question, patience=self._settings.patience, checking_disabled=True,
+                most_records=self._settings.rules.records,
+            )  # fmt: skip
         except NoResponse as error:
             return Unanswered(error.failure, str(error))
         failure = rcode_failure(response)
@@ -103,6 +118,18 @@ class LocalValidator:
         if failure is not None:
             return Unanswered(failure, f"{server} answered {failure.upper()}")
         return Response.of(response)
+
+
+def _signers(reply: Reply) -> frozenset[str]:
+    """Name the zones that the signatures in a response are by, if they are: nothing is believed of them yet."""
+    if not isinstance(reply, Response):
+        return frozenset()
+    return frozenset(
+        show(signature.signer)
+        for rrset in (*reply.answer, *reply.authority)
+        if rrset.rdtype == dns.rdatatype.RRSIG
+        for signature in rrset
+    )
 
 
 def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, lifetimes: Lifetimes) -> Answer:

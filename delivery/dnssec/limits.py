@@ -43,6 +43,8 @@ class Rules:
     """Aliases followed for one question."""
     queries: int = 100
     """Queries sent for one question."""
+    records: int = 500
+    """Records read for one question, in the answers to those queries, and in any one message."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an algorithm or digest that nothing here can compute: it would count as broken."""
@@ -57,12 +59,13 @@ DEFAULT = Rules()
 
 @dataclass(slots=True)
 class Budget:
-    """What one question has cost so far. Each method is called before the work it counts."""
+    """What one question has cost so far. Each method is called before the work that it counts."""
 
     rules: Rules = DEFAULT
     checks: int = field(default=0, init=False)
     hashes: float = field(default=0.0, init=False)
     queries: int = field(default=0, init=False)
+    records: int = field(default=0, init=False)
 
     def check(self) -> None:
         """Count one check of a signature. Raises `BudgetExceeded`."""
@@ -81,3 +84,9 @@ class Budget:
         self.queries += 1
         if self.queries > self.rules.queries:
             raise BudgetExceeded(f"more than {self.rules.queries} queries for one question")
+
+    def read(self, records: int) -> None:
+        """Count the records of a response. Raises `BudgetExceeded`."""
+        self.records += records
+        if self.records > self.rules.records:
+            raise BudgetExceeded(f"more than {self.rules.records} records read for one question")

@@ -9,9 +9,10 @@ since then a good signature may be among those that nobody looked at.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import dns.name
 import dns.rdatatype
@@ -45,6 +46,23 @@ class SignedSet:
     rrset: dns.rrset.RRset
     signatures: tuple[RRSIG, ...]
     signatures_ttl: int = 2**31 - 1
+
+
+class Keys(tuple[DNSKEY, ...]):  # noqa: SLOT001 - a tuple can have none
+    """The keys of a zone, sorted once: thousands of them then cost no more than they are many."""
+
+    @cached_property
+    def tagged(self) -> Index:
+        """Give them by algorithm and tag."""
+        index: dict[tuple[int, int], list[DNSKEY]] = {}
+        for key in self:
+            index.setdefault((int(key.algorithm), key_tag(key)), []).append(key)
+        return index
+
+    @cached_property
+    def serving(self) -> Index:
+        """Give those that may sign, by the algorithms and tags of all."""
+        return {place: [key for key in keys if _serves(key)] for place, keys in self.tagged.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +104,17 @@ def verify(
     records = sorted({rdata.to_digestable() for rdata in rrset})
     if not records or max(map(len, records)) > _LONGEST:
         return Broken(f"{_named(rrset)} has no record, or one that no zone can hold", BOGUS)
-    index = by_tag(keys)
+    index = (keys if isinstance(keys, Keys) else Keys(keys)).serving
     checks = 0
     untried = False
     for rrsig in signed.signatures:
-        candidates = index.get((int(rrsig.algorithm), rrsig.key_tag), ())
-        serving = [key for key in candidates if _serves(key)]
+        serving = index.get((int(rrsig.algorithm), rrsig.key_tag))
         fault = _unfit(rrsig, rrset, zone, rules) or _untimely(rrsig, now, rules.skew)
-        if fault is None and not candidates:
+        if fault is None and serving is None:
             fault = (NO_KEY, "is by a key that the zone does not have")
         elif fault is None and not serving:
             fault = (NO_ZONE_KEY, "is by a key that is revoked, or not for signing zones")
-        elif fault is None:
+        elif fault is None and serving:
             octets = _signed_octets(rrset, records, rrsig)
             for key in serving[: rules.same_tag_keys]:
                 if checks == rules.checks_per_set:
@@ -125,7 +142,7 @@ def trusted_keys(
     rules: Rules,
     budget: Budget,
     anchors: Sequence[DNSKEY] = (),
-) -> tuple[Sequence[DNSKEY], Verified] | Broken | None:
+) -> tuple[Keys, Verified] | Broken | None:
     """Give the keys of a zone that may sign, and the signature that makes them secure (RFC 4035 section 5.2).
 
     `ds` are secure DS records of the zone; `anchors`: keys that are believed without one. None: there are some, but
@@ -138,8 +155,8 @@ def trusted_keys(
         return None if ds or anchors else nothing
     if any(one.digest_type != _SHA1 for one in usable):  # RFC 4509 section 3
         usable = [one for one in usable if one.digest_type != _SHA1]
-    keys = [key for key in dnskeys.rrset if isinstance(key, DNSKEY)]
-    named = [key for key in keys if key in believed] + _matching(zone, by_tag(keys), usable, rules)
+    keys = Keys(key for key in dnskeys.rrset if isinstance(key, DNSKEY))
+    named = [key for key in keys if key in believed] + _matching(zone, keys.tagged, usable, rules)
     entries = list({_rdata(key): key for key in named if _serves(key)}.values())
     if not entries:
         why, code = ("is revoked, or not for signing zones", NO_ZONE_KEY) if named else ("is there", NO_KEY)
@@ -148,7 +165,7 @@ def trusted_keys(
     outcome = verify(dnskeys, zone, entries, now, rules, budget)
     if isinstance(outcome, Broken):
         return outcome
-    return tuple(key for key in keys if _serves(key)), outcome
+    return Keys(key for key in keys if _serves(key)), outcome
 
 
 def digest(zone: dns.name.Name, key: DNSKEY, digest_type: int) -> bytes:
@@ -161,14 +178,6 @@ def key_tag(key: DNSKEY) -> int:
     octets = _rdata(key)
     total = (sum(octets[::2]) << 8) + sum(octets[1::2])
     return (total + (total >> 16)) & 0xFFFF
-
-
-def by_tag(keys: Iterable[DNSKEY]) -> Index:
-    """Sort keys by algorithm and tag, so that thousands of each cost no more than they are many."""
-    index: dict[tuple[int, int], list[DNSKEY]] = {}
-    for key in keys:
-        index.setdefault((int(key.algorithm), key_tag(key)), []).append(key)
-    return index
 
 
 def _signed_octets(rrset: dns.rrset.RRset, records: Sequence[bytes], rrsig: RRSIG) -> bytes:

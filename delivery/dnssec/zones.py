@@ -41,9 +41,11 @@ class Walk:
         self._known = known
 
     def ask(self, name: dns.name.Name, rdtype: str) -> Generator[Question, Reply, Reply]:
-        """Ask for a record set; the budget counts it."""
+        """Ask for a record set; the budget counts the question, and the records that come."""
         self.budget.query()
         reply = yield Question(show(name), rdtype)
+        if isinstance(reply, Response):
+            self.budget.read(reply.records)
         return reply
 
     def zone_of(self, target: dns.name.Name) -> Generator[Question, Reply, Zone]:
@@ -157,7 +159,7 @@ class Walk:
             return self._broken(name, found.why, found.code, links)
         keys, verified = found
         link = Link(show(name), what, Status.SECURE, signed_by(verified))
-        return Zone(name, Status.SECURE, min(verified.expires, self.now + FOREVER), tuple(keys), (*links, link))
+        return Zone(name, Status.SECURE, min(verified.expires, self.now + FOREVER), keys, (*links, link))
 
     def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
         """Read an answer that holds no DS records: an insecure cut, no cut at all, or no proof of either."""

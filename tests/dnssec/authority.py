@@ -39,7 +39,7 @@ def answer(tree: Tree, name: dns.name.Name, rdtype: RdataType, *, dnssec_ok: boo
         if step.cut is not None:  # nobody serves what lies there
             response.set_rcode(SERVFAIL)
             return response
-        if step.alias is None:
+        if step.alias is None or rdtype == CNAME:  # one that a DNAME makes is the answer too (RFC 6672 section 3.4.1)
             return response
         name = step.alias
     response.set_rcode(SERVFAIL)

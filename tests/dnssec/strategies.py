@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import dns.name
 import dns.rdatatype
 from dns.rcode import SERVFAIL
-from dns.rdatatype import DNSKEY, DS, RRSIG
+from dns.rdatatype import DNAME, DNSKEY, DS, RRSIG
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -67,8 +67,9 @@ _TARGETS = (
     "q.s.{apex}.",
 )
 _DOMAINS = ("y", "w", "{apex}.", "s.{apex}.", "t.s.{apex}.", "nothing")
+# No asterisk below another, which Unbound cannot verify where the answer comes from the one above.
 _ASKED = (
-    "", "h", "mx", "_25._tcp.mx", "_tcp.mx", "x.y", "y", "b.y", "q", "q.q", "q.w", "q.q.w", "w", "*.w", "q.w.y", "z-caps",
+    "", "h", "mx", "_25._tcp.mx", "_tcp.mx", "x.y", "y", "b.y", "q", "q.q", "q.w", "q.q.w", "w", "q.w.y", "z-caps",
     "c", "c2", "q.cw", "c.y", "dn", "q.dn", "h.dn", "q.q.dn.y", "q.h", "ns", "s", "u", "d.e", "e", "zz", "*",
 )  # fmt: skip
 _TYPES = ("MX", "A", "AAAA", "TLSA", "TXT", "CNAME", "DS", "A", "TLSA", "MX", "SOA", "NS", "DNSKEY")
@@ -113,16 +114,19 @@ def trees(draw: st.DrawFn) -> Tree:
 
 
 @st.composite
-def cases(draw: st.DrawFn, max_damages: int = 2, without: frozenset[str] = frozenset()) -> Case:
-    """Make a case that is not placed yet; its question has an answer, which aliases without end have not.
+def cases(draw: st.DrawFn, max_damages: int = 2, without: frozenset[tuple[str, str]] = frozenset()) -> Case:
+    """Make a case that is not placed yet, whose question has an answer, which aliases without end have not.
 
-    Damages named in `without` are not drawn.
+    Damages in `without` are not drawn: what they do and to sets (or questions) of which type, "" for all.
     """
     tree = draw(trees())
     zone = draw(st.sampled_from(tree.zones)).name
     asked = ".".join(filter(None, (draw(st.sampled_from(_ASKED)), zone)))
     case = Case(tree, asked, draw(st.sampled_from(_TYPES)))
-    assume(answer(tree, *case.question).rcode() != SERVFAIL)
+    whole = answer(tree, *case.question)
+    assume(whole.rcode() != SERVFAIL)
+    # Unbound 1.17 finds no chain of trust for an alias asked as such that a DNAME makes.
+    assume(case.rdtype != "CNAME" or all(one.rdtype != DNAME for one in whole.answer))
     count = draw(st.integers(0, max_damages))
     if not count:
         return case
@@ -131,18 +135,20 @@ def cases(draw: st.DrawFn, max_damages: int = 2, without: frozenset[str] = froze
     return Case(tree, asked, case.rdtype, tuple(draw(kinds) for _ in range(count)))
 
 
-def _on_sets(sets: Sequence[tuple[str, str]], without: frozenset[str]) -> st.SearchStrategy[Damage]:
+def _on_sets(sets: Sequence[tuple[str, str]], without: frozenset[tuple[str, str]]) -> st.SearchStrategy[Damage]:
     def on(one: tuple[str, str]) -> st.SearchStrategy[Damage]:
-        whats = [what for what in fitting(one[0]) if what not in without]
+        whats = [what for what in fitting(one[0]) if not {(what, one[0]), (what, "")} & without]
         which = st.sampled_from((None, None, 0, 1, 2))
         return st.builds(Damage, st.sampled_from(whats), st.just(one[0]), st.just(one[1]), which)
 
     return st.sampled_from(sets).flatmap(on)
 
 
-def _on_messages(questions: Sequence[tuple[str, str]], without: frozenset[str]) -> st.SearchStrategy[Damage]:
-    whats = [what for what in MESSAGES if what not in without]
-    return st.builds(lambda what, one: Damage(what, *one), st.sampled_from(whats), st.sampled_from(questions))
+def _on_messages(
+    questions: Sequence[tuple[str, str]], without: frozenset[tuple[str, str]]
+) -> st.SearchStrategy[Damage]:
+    drawn = [(what, *one) for what in MESSAGES for one in questions if not {(what, one[0]), (what, "")} & without]
+    return st.sampled_from(drawn).map(lambda one: Damage(*one))
 
 
 def seen(case: Case) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

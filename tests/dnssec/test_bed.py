@@ -1,4 +1,4 @@
-"""The test bed is what it says: Unbound, OpenSSL's signatures in dnspython, and the examples of the RFCs judge it.
+"""The test bed is what it says: Unbound, dnspython's checks of signatures and the examples of the RFCs judge it.
 
 What later tests ask of our own validator rests on these trees, so none of its code is used here.
 """

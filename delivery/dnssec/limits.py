@@ -42,8 +42,8 @@ class Rules:
     links: int = 16
     """Aliases followed for one question."""
     queries: int = 100
-    """Queries sent for one question."""
-    records: int = 500
+    """Queries sent for one question; each counts 1, and 1 more for every 16 labels of its name."""
+    records: int = 300
     """Records read for one question, in the answers to those queries, and in any one message."""
 
     def __post_init__(self) -> None:
@@ -79,11 +79,11 @@ class Budget:
         if self.hashes > self.rules.nsec3_hashes:
             raise BudgetExceeded(f"more than {self.rules.nsec3_hashes} weighted NSEC3 hashes for one question")
 
-    def query(self) -> None:
-        """Count one query. Raises `BudgetExceeded`."""
-        self.queries += 1
+    def query(self, labels: int) -> None:
+        """Count one query for a name of so many labels. Raises `BudgetExceeded`."""
+        self.queries += 1 + labels // 16
         if self.queries > self.rules.queries:
-            raise BudgetExceeded(f"more than {self.rules.queries} queries for one question")
+            raise BudgetExceeded(f"more than {self.rules.queries} weighted queries for one question")
 
     def read(self, records: int) -> None:
         """Count the records of a response. Raises `BudgetExceeded`."""

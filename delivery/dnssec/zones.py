@@ -42,7 +42,7 @@ class Walk:
 
     def ask(self, name: dns.name.Name, rdtype: str) -> Generator[Question, Reply, Reply]:
         """Ask for a record set; the budget counts the question, and the records that come."""
-        self.budget.query()
+        self.budget.query(len(name))
         reply = yield Question(show(name), rdtype)
         if isinstance(reply, Response):
             self.budget.read(reply.records)

@@ -37,6 +37,7 @@ DOMAINS, ROUNDS = 200, 5
 _AT_ONCE = 20
 _START_LIMIT = 120  # seconds
 _PORT = 25
+_NOTE = 90  # characters
 _WARM = Question(f"ns.{TLD}", "A")  # asking it makes the keys of the root and of the TLD known
 
 
@@ -197,18 +198,19 @@ async def warm(there: Far, domains: int) -> tuple[float, float]:
     return await _all(prove, domains), await _all(believe, domains)
 
 
-async def hostile(there: Far) -> Sequence[Figure]:
+async def hostile(there: Far, rounds: int = ROUNDS) -> Sequence[Figure]:
     """Ask each hostile zone one question, the keys of the root known; each round with a new validator."""
     taken: dict[str, list[float]] = {story.name: [] for story in STORIES}
     said: dict[str, str] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         validator = LocalValidator(LocalSettings(there.anchors), utc_now)
         await validator.ask(there.server, Question(".", "SOA"))
         for story in STORIES:
             started = time.process_time()
             outcome = await validator.judge(there.server, story.question)
             taken[story.name].append(time.process_time() - started)
-            said[story.name] = f"{outcome.status}" + (f": {outcome.why}"[:90] if outcome.why else "")
+            why = outcome.why.removeprefix(f"{story.question}: ")
+            said[story.name] = f"{outcome.status}: {why}"[:_NOTE] if why else str(outcome.status)
     return [Figure(f"hostile: {name}", 1000 * median(times), "ms", said[name]) for name, times in taken.items()]
 
 
@@ -249,4 +251,4 @@ def run(domains: int = DOMAINS, rounds: int = ROUNDS) -> list[Figure]:
         figures = asyncio.run(_rates(there, domains, rounds))
         figures[3:3] = asyncio.run(_beside(there, domains, rounds))
     with far(serve_hostile) as there:
-        return [*figures, *asyncio.run(hostile(there))]
+        return [*figures, *asyncio.run(hostile(there, rounds))]

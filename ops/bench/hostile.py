@@ -2,8 +2,8 @@
 
 Whoever answers a question chooses how much there is to try (RFC 4035 section 5.4). Each `Story` is a question and its
 zone: keys of one tag times signatures that fit none of them (CVE-2023-50387), a denial for a name of many labels by
-NSEC3 with many iterations (CVE-2023-50868), aliases without end, a thousand keys, a thousand record sets, a name of
-many labels below which nothing is signed. Everything is signed as it must be to be looked at.
+NSEC3 with many iterations (CVE-2023-50868), aliases without end, more keys, records or denials than anyone needs, a
+name of many labels that is not signed. Everything is signed as it must be to be looked at.
 """
 
 import asyncio
@@ -193,6 +193,29 @@ def _many_records(zone: _Zone, answers: Answers) -> None:
     answer(answers, zone.origin, "A", zone.signed(zone.records(zone.origin, "A", *texts)))
 
 
+def _revoked(zone: _Zone, answers: Answers) -> None:
+    """Keys of one tag that may not sign, and as many signatures by that tag."""
+    made = _same_tag(1)[0]
+    # one octet pair of the key up, the other down: another key, of the same tag
+    middle = len(made.key) // 2
+    for number in range(280):
+        high, low = (int.from_bytes(made.key[start : start + 2], "big") for start in (0, middle))
+        one = ((high + number) % 0xFFFF).to_bytes(2, "big") + made.key[2:middle]
+        key = one + ((low - number) % 0xFFFF).to_bytes(2, "big") + made.key[middle + 2 :]
+        zone.keys.append(cast(DNSKEY, made.replace(protocol=2, key=key)))
+    rrset = zone.records(zone.origin, "A", "192.0.2.1")
+    answer(answers, zone.origin, "A", zone.signed(rrset, _forged(zone, zone.origin, dns.rdatatype.A, 280)))
+
+
+def _many_denials(zone: _Zone, answers: Answers) -> None:
+    """Denial records that prove nothing, and have no signatures."""
+    sections = zone.signed(zone.records(zone.origin, "SOA", _SOA))
+    for number in range(280):
+        owner = dns.name.from_text(f"{number:032x}", zone.origin)
+        sections.append(zone.records(owner, "NSEC3", f"1 0 0 - {number + 1:032x} A"))
+    answer(answers, dns.name.from_text("a." * 50 + "x", zone.origin), "A", (), sections, rcode=dns.rcode.NXDOMAIN)
+
+
 def _unsigned(zone: _Zone, answers: Answers) -> None:
     """A name of many labels without a signature, so that any name above it may be a zone."""
     name = _long(zone, 110)
@@ -212,6 +235,8 @@ STORIES = (
     Story("aliases without end", Question("a0.aliases", "A"), _aliases),
     Story("1,000 keys", Question("keys", "A"), _many_keys),
     Story("4,000 addresses", Question("records", "A"), _many_records),
+    Story("280 keys that may not sign, 280 signatures", Question("revoked", "A"), _revoked),
+    Story("280 denials without signatures", Question("a." * 50 + "x.denials", "A"), _many_denials),
     Story("110 labels, nothing signed", Question("a." * 110 + "unsigned", "A"), _unsigned),
 )
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from delivery.resolver import DnsSettings
 from ops.bench.__main__ import main
+from ops.bench.dnssec import cached, far, hostile, serve_lab, uncached
 from ops.bench.figures import Figure, as_json, median, percentile, processor, show, spread
+from ops.bench.hostile import serve_hostile
 from ops.bench.load import Load, send
 from ops.bench.pieces import sample, survey_of
 from ops.bench.processes import descendants, sizes, stat_fields, tree_use
@@ -133,3 +136,21 @@ def test_the_sample_is_a_signed_destination() -> None:
     found = {question.rdtype for question, answer in survey.answers.items() if isinstance(answer, Found)}
     assert found == {"MX", "A", "TLSA"}
     assert len(sample().recipients) == 1
+
+
+def test_a_hostile_zone_gets_no_more_than_it_is_due() -> None:
+    """SEC-56, SEC-59 to SEC-63: however much a zone wants to cost, it is judged or given up, and never for free insecure."""
+    with far(serve_hostile) as there:
+        figures = asyncio.run(hostile(there, rounds=1))
+    words = {figure.name.removeprefix("hostile: "): figure.note.partition(":")[0] for figure in figures}
+    assert words.pop("NSEC3, 2,500 iterations, 120 labels") == "insecure"  # the zone's own signed word
+    assert words.pop("280 keys that may not sign, 280 signatures") == "secure"  # one of them is good
+    assert set(words.values()) == {"indeterminate"}
+
+
+def test_destinations_are_proven_or_believed_alike() -> None:
+    """The benchmark of DNSSEC asks for what is there, and counts only answers that are secure."""
+    with far(serve_lab, 2) as there:
+        settings = DnsSettings((there.server,), "local", there.anchors)
+        assert asyncio.run(uncached(settings, 2, both=True)) > 0
+        assert asyncio.run(cached(settings, 2)) > 0

@@ -22,7 +22,7 @@ import dns.rrset
 from dns.rdatatype import CNAME, DNAME, DNSKEY, DS, MX, NS, NSEC, NSEC3, RRSIG, SOA, RdataType
 from dns.rdtypes.util import Bitmap
 
-from tests.dnssec.keys import ENTRY_POINT, FOREIGN, ZONE_KEY, Key, key
+from tests.dnssec.keys import ALGORITHMS, ENTRY_POINT, FOREIGN, ZONE_KEY, Key, key
 from tests.dnssec.zones import DAY, NOW, TTL, Sets, SignedZone, record_set
 
 Signature = dns.rdtypes.ANY.RRSIG.RRSIG
@@ -282,7 +282,8 @@ def ds(patient: Patient, change: Callable[[list[DsRecord], DsRecord], Iterable[d
     """Let the zone above have other DS records, made of those it has and one of a foreign key."""
     if patient.rrset.rdtype == DS:
         records = [cast(DsRecord, one) for one in patient.rrset]
-        foreign = key(int(records[0].algorithm), FOREIGN, ZONE_KEY | ENTRY_POINT)
+        known = next((int(one.algorithm) for one in records if one.algorithm in ALGORITHMS), ALGORITHMS[-1])
+        foreign = key(known, FOREIGN, ZONE_KEY | ENTRY_POINT)
         patient.put(change(records, foreign.ds(patient.rrset.name)))
         patient.sign()
 

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.dnssec.authority import answer
 from tests.dnssec.cases import Bench, Case
-from tests.dnssec.damage import LENIENT, WHATS, Damage
+from tests.dnssec.damage import LENIENT, MESSAGES, WHATS, Damage
+from tests.dnssec.harm import fitting
 from tests.dnssec.server import World, serve
 from tests.dnssec.strategies import cases
 from tests.dnssec.unbound import State, unbound
@@ -139,6 +140,9 @@ TABLE: list[tuple[Tree, str, str, Damage, State]] = [
     ],
     (TREE, "mx.sub", "A", on("fewer labels", "DS", ""), SECURE),  # see LENIENT
     (TREE, "mx.sub", "A", on("fewer labels", "DNSKEY"), SECURE),  # see LENIENT
+    (TREE, "mx.sub", "TXT", on("fewer labels", "SOA"), SECURE),  # see LENIENT
+    (TREE, "mx.sub", "TXT", on("fewer labels", "NSEC"), SECURE),  # see LENIENT
+    (HASHED, "mx.sub", "TXT", on("fewer labels", "NSEC3"), SECURE),  # see LENIENT
     (TREE, "mx.sub", "A", on("says NXDOMAIN", "DS", ""), BOGUS),
     (TREE, "mx.sub", "A", on("says NXDOMAIN", "DNSKEY"), SECURE),
     (TREE, "mx.sub", "A", on("wrong keys", "DNSKEY"), BOGUS),
@@ -238,6 +242,15 @@ def test_cases_leave_nothing_for_others(tmp_path_factory: pytest.TempPathFactory
             runs.append({case: (one.state, one.rcode) for case in order for one in [Bench(world, judge).verdict(case)]})
     assert runs[0] == runs[1]
     assert {state for state, _ in runs[0].values()} >= {SECURE, INSECURE, BOGUS}
+
+
+@pytest.mark.parametrize("first", WHATS)
+def test_damages_can_be_combined(first: str) -> None:
+    """Any damage can follow any other on the same sets, and what comes out can be sent."""
+    for name, rdtype, kind in (("mx.sub", "TXT", "NSEC3"), ("sub", "DS", "DS"), ("sub", "DNSKEY", "DNSKEY")):
+        for second in (*MESSAGES, *fitting(kind)):
+            case = Case(HASHED, name, rdtype, (Damage(first, kind), Damage(second, kind)))
+            case.respond(*case.question).to_wire()
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None)

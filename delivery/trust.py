@@ -6,6 +6,7 @@ name is gone proves nothing either way and is only told of.
 """
 
 import asyncio
+import functools
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -202,13 +203,18 @@ async def examine_as(
     ask: Callable[[Server, Question], Awaitable[Answer]],
 ) -> Examination:
     """Find out which way to get security works with a resolver (`dns.validation`)."""
-    if ways == "local":
-        return await examine_local(server, canaries, ask)
-    trusted = await examine(server, canaries, networks, patience)
-    if ways == "trusted" or (ways == "auto" and trusted.passed):
-        return trusted
-    local = await examine_local(server, canaries, ask)
-    return together(trusted, local) if ways == "both" else replace(local, also=trusted.fault)
+    by_word = functools.partial(examine, server, canaries, networks, patience)
+    by_proof = functools.partial(examine_local, server, canaries, ask)
+    match ways:
+        case "local":
+            return await by_proof()
+        case "trusted":
+            return await by_word()
+        case "both":
+            return together(*await asyncio.gather(by_word(), by_proof()))
+        case "auto":
+            trusted = await by_word()
+            return trusted if trusted.passed else replace(await by_proof(), also=trusted.fault)
 
 
 def together(trusted: Examination, local: Examination) -> Examination:

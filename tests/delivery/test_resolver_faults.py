@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import dns.asyncquery
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import pytest
 import pytest_asyncio
@@ -35,10 +38,14 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
 
 
 class Liar(asyncio.DatagramProtocol):
-    """Stands before a real resolver and falsifies what it says: "honest", "strips", "vouches", "blames" or "fails"."""
+    """Stands before a real resolver and falsifies what it says: "honest", "strips", "vouches", "blames" or "fails".
+
+    It is honest of names that are not at or below `about`.
+    """
 
     def __init__(self, upstream: int) -> None:
         self.manner = "honest"
+        self.about = dns.name.root
         self.questions: list[str] = []
         self._upstream = upstream
         self._transport: asyncio.DatagramTransport | None = None
@@ -57,10 +64,14 @@ class Liar(asyncio.DatagramProtocol):
     async def _answer(self, data: bytes, client: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
         self.questions.append(str(query.question[0]))
-        if self.manner == "vouches":  # it validates nothing and says that all is authentic
+        manner = self.manner if query.question[0].name.is_subdomain(self.about) else "honest"
+        if manner == "vouches":  # it validates nothing and says that all is authentic
             query.flags |= dns.flags.CD
-        response = await dns.asyncquery.udp(query, "127.0.0.1", port=self._upstream, timeout=3)
-        match self.manner:
+        try:
+            response = await dns.asyncquery.udp(query, "127.0.0.1", port=self._upstream, timeout=3)
+        except (dns.exception.Timeout, OSError):
+            return  # it has nothing to falsify
+        match manner:
             case "strips":
                 response.flags &= ~dns.flags.AD
             case "vouches":

@@ -2,10 +2,12 @@
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
 excludes a recipient, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
-longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, and the resolver goes away and comes back.
+longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, and it
+goes away and comes back.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,16 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import aiosmtplib
+import dns.name
 import jsonschema
 import pytest
 from redis.asyncio import Redis
 
+from delivery.nameserver import Server
 from ops.lab.demo import danepipe_up, send, watch, with_sender
 from ops.lab.fates import Fates
 from ops.lab.scenarios import ALL
 from ops.lab.world import Lab
 from pipeline.embedded import socket_path
 from pipeline.log import EVENTS
+from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
 from tests.needs import free_port, program
 from tests.plugin.install import install
@@ -46,6 +51,7 @@ class Scene:
     up: int  # process id of `danepipe up`
     log: Path
     redis: Redis
+    liar: Liar  # stands before the resolver of the lab
     suspended: Path  # the list that the plug-in reads
 
     def events(self, event: str = "", **wanted: object) -> list[Mapping[str, Any]]:
@@ -95,12 +101,17 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     program("redis-server")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{install(tmp_path / 'site')}")
     monkeypatch.setenv("SUSPENDED_SENDERS", str(tmp_path / "suspended.txt"))
-    async with Lab.open(tmp_path / "lab", with_sender(ALL)) as lab, _up(lab, tmp_path) as made:
-        yield made
+    async with Lab.open(tmp_path / "lab", with_sender(ALL), "both") as lab:
+        liar = Liar(Server.parse(lab.resolver).port)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
+        lab.resolver = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
+        async with _up(lab, liar, tmp_path) as made:
+            yield made
+        transport.close()
 
 
 @asynccontextmanager
-async def _up(lab: Lab, directory: Path) -> AsyncIterator[Scene]:
+async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
     port, log = free_port(), directory / "danepipe.log"
     config = lab.write_config(
         directory / "danepipe.toml",
@@ -110,13 +121,13 @@ async def _up(lab: Lab, directory: Path) -> AsyncIterator[Scene]:
             "store": {"dir": str(directory / "var")},
             "log": {"file": str(log), "level": "debug"},
             "work": {"processes": 1, "threads": 8, "lease": "5s"},
-            "dns": {"canary_interval": "1s"},
+            "dns": {"canary_interval": "1s", "timeout": "3s"},
             "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
         },
     )
     async with danepipe_up(config, port) as pid:
         client = Redis(unix_socket_path=str(socket_path(directory / "var")))
-        yield Scene(lab, config, port, pid, log, client, directory / "suspended.txt")
+        yield Scene(lab, config, port, pid, log, client, liar, directory / "suspended.txt")
         await client.aclose()
 
 
@@ -133,6 +144,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     await _a_worker_dies(scene)
     await _a_nudge_is_lost(scene)
     await _redis_dies(scene)
+    await _the_resolver_vouches_for_bogus_data(scene)
     await _the_resolver_goes_away(scene)
     await scene.seen(lambda: scene.arrived("third@ee-311.lab"))
     os.kill(scene.up, signal.SIGTERM)
@@ -192,16 +204,21 @@ async def _a_worker_is_silent(scene: Scene) -> None:
     """Let the list be a pipe, so that the worker waits inside its lease; stop it there until the clock gives up on it."""
     scene.suspended.unlink()
     os.mkfifo(scene.suspended)
-    pipe = os.open(scene.suspended, os.O_RDWR)
     await scene.mail("second@ee-311.lab")
-    while not await scene.redis.zcard("dp:claims"):  # noqa: ASYNC110 - the worker has no event to wait for
-        await asyncio.sleep(0.02)
+    pipe: list[int] = []
+
+    def has_a_reader() -> bool:
+        with contextlib.suppress(OSError):  # ENXIO until the worker opens it
+            pipe.append(os.open(scene.suspended, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(pipe)
+
+    await scene.seen(has_a_reader)
     worker = scene.worker
     os.kill(worker, signal.SIGSTOP)
     await scene.written("lease.reaped")
     scene.suspended.unlink()
     scene.suspended.write_text("")
-    os.close(pipe)
+    os.close(pipe[0])
     os.kill(worker, signal.SIGCONT)
     await scene.written("lease.lost")
     await scene.seen(lambda: scene.arrived("second@ee-311.lab"))
@@ -232,6 +249,14 @@ async def _redis_dies(scene: Scene) -> None:
     os.kill(scene.up, signal.SIGCONT)
     await scene.written("redis.started", 2)
     await scene.written("redis.restored")
+
+
+async def _the_resolver_vouches_for_bogus_data(scene: Scene) -> None:
+    scene.liar.about, scene.liar.manner = dns.name.from_text("expired-mx.lab"), "vouches"
+    await scene.mail("fourth@expired-mx.lab")
+    await scene.written("resolver.disagreement", question="expired-mx.lab/MX", level="error")
+    await scene.written("stage.verdict", verdict="defer", recipients=["fourth@expired-mx.lab"], code="dns.mx_lookup")
+    scene.liar.manner = "honest"
 
 
 async def _the_resolver_goes_away(scene: Scene) -> None:

@@ -1,0 +1,34 @@
+story: The anchor is a key that the root has revoked meanwhile.
+requires: SEC-10
+question: example MX
+now: 2026-11-20T12:00:00Z
+status: bogus
+why: no key of . that a DS record or trust anchor names is there
+ede: 9
+
+anchor
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+
+> example MX
+NOERROR
+answer
+example. 300 IN MX 10 mx.example.
+example. 300 IN RRSIG MX 15 1 300 20261130120000 20261110120000 21130 example. nWpAkW4ObBLfR4KH7XfDVqqSI+H6T03t FF6H++Xq5q4cnTrwKR0Sb/FQU2qEUhxx AdPV+h3ZaChl1naVsOq9BA==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 385 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7928 . H485f4Hu26GrAu/wH71Qw2gmRC9ccnM0 8R39m0ydKyJnFtf8zuoOQjb0/cxTRW4+ mAmw3kjTGFAYhLKBuccXwQ==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 7928 . RguDZzSOZpQSmjYI8NoEtHvZQpS0LXiq BRepmtgcQg6Bkl2M7Z1Laj/U2Zn4lLVt +7fg/RRm6YqSJyq74eL0MA==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 21130 example. SzdHuqAixW3DZcUnqpLancR9Lgv/Ivu5 hXqpa2NpiK2DPgoXUu0eIHu+vWGnejDg ff8pDWPckVG1d3ufa++2Ag==

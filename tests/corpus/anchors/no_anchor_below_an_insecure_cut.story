@@ -1,0 +1,59 @@
+story: A signed zone below one that is not has no anchor.
+requires: SEC-18 SEC-19
+question: s.u.example MX
+now: 2026-11-20T12:00:00Z
+status: insecure
+finds: records
+why: u.example. is delegated without DS records
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> s.u.example MX
+NOERROR
+answer
+s.u.example. 300 IN MX 10 mx.s.u.example.
+s.u.example. 300 IN RRSIG MX 15 3 300 20261130120000 20261110120000 29551 s.u.example. DEzkLoIkbosAUrf0bXYiT1blgj3bnrjt 8KoxmGr/guFDb4jX5gIhH64nV+iBxArN OjNLNyOEl4nbV2WBMTP7AA==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . duAfmqQfqY7ULK7uKJrWuSYFUfkXsqpO rKu6gQAfXaV4+6ek8ZXD/XTZfn07x7co iXHfbWEMElN0paO1NMChow==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 21130 example. SzdHuqAixW3DZcUnqpLancR9Lgv/Ivu5 hXqpa2NpiK2DPgoXUu0eIHu+vWGnejDg ff8pDWPckVG1d3ufa++2Ag==
+
+> u.example DS
+NOERROR
+authority
+example. 300 IN SOA ns.example. hostmaster.example. 1 3600 900 604800 300
+example. 300 IN RRSIG SOA 15 1 300 20261130120000 20261110120000 21130 example. Pl6S/n4rc32mqa69SVUtYmMGTV3/OfVk Kg2nSHOu1Aefa/85GtuzmG69gaIsYPI1 Sf2539ZzvRKZ17DreIa1DQ==
+u.example. 300 IN NSEC example. NS RRSIG NSEC
+u.example. 300 IN RRSIG NSEC 15 2 300 20261130120000 20261110120000 21130 example. zi3mgGc9wxF/Td3aLS+3Bnj27kGf2GyZ mGRzwhL7g7SElwmTbsvKHDuZgpIhHMdN Ga7pyxcWDaM92jyoPzvlAQ==
+
+> u.example DNSKEY
+NOERROR
+authority
+u.example. 300 IN SOA ns.u.example. hostmaster.u.example. 1 3600 900 604800 300
+
+> s.u.example DS
+NOERROR
+answer
+s.u.example. 300 IN DS 29551 15 2 0d168fa141f39e3eae264056d075aeb75d8dce6646801e86454acb9a6ec7675b
+
+> s.u.example DNSKEY
+NOERROR
+answer
+s.u.example. 300 IN DNSKEY 257 3 15 U2Z5kreWKMd+obfI6kD2Gl1g6gmP71Gx 6TPpnTvuc3c=
+s.u.example. 300 IN RRSIG DNSKEY 15 3 300 20261130120000 20261110120000 29551 s.u.example. 3tWJi+6lS/kgEAGKzUhbVhTcbMIR+LK7 mcY9GoTV92/l8kqsNX9O6kwBNbbshWbn fMwiDZVhFHs/DZqDo7L0DQ==

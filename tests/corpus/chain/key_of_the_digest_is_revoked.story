@@ -1,0 +1,35 @@
+story: The DS record names a key that is revoked.
+requires: SEC-10
+question: example MX
+now: 2026-11-20T12:00:00Z
+status: bogus
+why: is revoked, or not for signing zones
+ede: 11
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> example MX
+NOERROR
+answer
+example. 300 IN MX 10 mx.example.
+example. 300 IN RRSIG MX 15 1 300 20261130120000 20261110120000 21258 example. mTZs5NKCIVkRRP8YK2AX7EbUyOFPCgUj T9vwvP528t4oETBEElq8c6fyKqmrp/gC JkpHScz8WURdqZC2eFcPDA==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21258 15 2 e231a700fd9ffccf42743b3542cbe3c874ed37bc0fb03af2ede8f52a395b7993
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . rthsNyEgregsrKlOvV2waIR/bKbAh6a6 bSl7T3fGP5p1mKivAKm1vrTgo43DxKFb nVBqsGTT6bWYeFeTJQHB1Q==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 385 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 21258 example. 1LqYHpI8QfaJihN5wZurvXfr1ZlyNF0H +fqD4li8XtTn+RkibGcHxKjtFO8aog5F SliDY0LkbiYRVZRAvX9zDA==

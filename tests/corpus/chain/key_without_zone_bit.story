@@ -1,0 +1,35 @@
+story: The key that the DS record names is not for signing zones.
+requires: SEC-09 SEC-03
+question: example MX
+now: 2026-11-20T12:00:00Z
+status: bogus
+why: is revoked, or not for signing zones
+ede: 11
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> example MX
+NOERROR
+answer
+example. 300 IN MX 10 mx.example.
+example. 300 IN RRSIG MX 15 1 300 20261130120000 20261110120000 20874 example. WSXOz94408a7FsFsfLsyezKecBCIIH1A /0tH5NCpTKu7mDXHlD1OIYOb8a6HbgZx EQMrPyx9q8itcyDCf8mwDw==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 20874 15 2 ddff9e61a19207110b88a88a83a4c8d51600880df902e09ae7af1bbc1b959554
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . mbZJiYm/Z9HvCk1SldSo9v4suDoDWziI cUZoR2qsgy9S9hh3VPH90wk1D2RuVyV/ ibReSjihbWD0GvYjhRbNzA==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 1 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 20874 example. hbjQ+OlDrebQVpOOdkOK8TY33d7N35o1 NxhtGv4INegFzDyZv38AuPnhiKcEsvDE QzmicX+w79FAR1jZAUoaAA==

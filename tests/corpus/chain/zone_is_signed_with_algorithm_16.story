@@ -1,0 +1,35 @@
+story: A zone is signed with algorithm 16 alone.
+requires: SEC-08
+question: example MX
+now: 2026-11-20T12:00:00Z
+status: secure
+finds: records
+proof: signed by example/16/
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> example MX
+NOERROR
+answer
+example. 300 IN MX 10 mx.example.
+example. 300 IN RRSIG MX 16 1 300 20261130120000 20261110120000 9874 example. RP+p1JfCEWpgvNyFjB1hH+ZEhLTHb3UG bJLKNCzlIn+ur3rhi/4Qv6IjrmOJujqA W0zX6/a4DXCANhJYOQio4M/+r7dLliDL VjCegLWb2a08eItLPRANhISkR+EPsKtx +CTEPSWm458EjjK4ltf0gA4A
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 9874 16 2 6c9d6e86143ff7b04e99544e7d4a4f23962f97c92c4c99f56dcbdcaf24f5b5c2
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . mqa7A90h8xu5cc3Mfu6iAyvIyjWlPWqU g0B0wQFS8zqJZFuBfvdbflPhfg7J8OVn d0Cz3CbIHEOt4xiFlg5lBg==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 16 LB1sDdfNXymbczKwfup0K8Mdj13K2oFn 5zFzD5alxl4t39vS+gIMGp5+azbmvzo1 LKZ54mx77qQA
+example. 300 IN RRSIG DNSKEY 16 1 300 20261130120000 20261110120000 9874 example. KbM/bpEP83xA8oSoT5bVMwJtrP/rA8ur S+y+4m649KH1Bo7mu6faa7pRwsSAKMie d0YHJWl7tCiAy9c742L6QuH/V0KIiW3C fcdlkO0jpzIWlcNung3lqG5o547Ai+OF 7E2vSsU1gkMmpTk5Lruajw0A

@@ -1,0 +1,35 @@
+story: A zone is signed with algorithm 8 alone.
+requires: SEC-08
+question: example MX
+now: 2026-11-20T12:00:00Z
+status: secure
+finds: records
+proof: signed by example/8/
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> example MX
+NOERROR
+answer
+example. 300 IN MX 10 mx.example.
+example. 300 IN RRSIG MX 8 1 300 20261130120000 20261110120000 24191 example. AM2cwQLqz1EkY5GrQAsf6GCGBWYTXfsU v1OeL8OWxUnwY3Zj4yGaU0TMKx63Hz0i /9yBCVK9IocL986Pl38kcxs88aCo3kYd kt2zK+8++I6tks8k2faJvfl3J5tjeCUH uc338zO0N2rRkEfpkaqTWU04wlbXTdzu FTTzi7a9yiw=
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 24191 8 2 96bc2e742a9ccaac2a3cfc84471c0f0eca2b83e1ed806f28eb7dcc22782f21cc
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . ApjfnYdgPw+4bH4gmKA69aemMDTF4zsr GoCjXUEm0YEyiR32YlvHMSJoOSKjG6sI x1bhpINMzipayKB0LZiBDQ==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 8 AwEAAfzZJDM8Hx6JihAluJ4v7SKDFvAD isgUdxS2DEp18pjFAyziUaXaWcTqdBJt vbecBMnr4PWkL4l4+Ldn4y3NrmgOxgok NfWn86MhtzplC1qrhNuvoJXIu9mZoUGc PxPFjzGtTcj20hHFrfwv0kKZC8tmbSin KfRYlYRQhMw0vJLd
+example. 300 IN RRSIG DNSKEY 8 1 300 20261130120000 20261110120000 24191 example. o4pede/U+eqGe93JgqWR/jPocp7nhdr9 8CyTu1OI/Z40KHM30lUgQRitb4/FT/IE pPQFRlmyu0G9pM+2FFQe/frYVVRkD5hv 4l++zUIRVY8qDiXXLQstTrkr3i0nCXgt AM+LF5XRrCGBWBdqH4K0p7NjkZC/hI6J 7Sjbz9bfArs=

@@ -1,0 +1,71 @@
+story: Each of four zones vouches for the next one.
+requires: SEC-03 SEC-04
+question: a.b.c.example MX
+now: 2026-11-20T12:00:00Z
+status: secure
+finds: records
+proof: signed by a.b.c.example/15/
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> a.b.c.example MX
+NOERROR
+answer
+a.b.c.example. 300 IN MX 10 mx.a.b.c.example.
+a.b.c.example. 300 IN RRSIG MX 15 4 300 20261130120000 20261110120000 50209 a.b.c.example. ASdyuxBKII1UZxoca6a6BNkhzY3WViQK NsWq0q7pxyQhJZpAxU71U6mN5qOjbm7q HyG+mx3u0AnqQJNtK62wDw==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . duAfmqQfqY7ULK7uKJrWuSYFUfkXsqpO rKu6gQAfXaV4+6ek8ZXD/XTZfn07x7co iXHfbWEMElN0paO1NMChow==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 21130 example. SzdHuqAixW3DZcUnqpLancR9Lgv/Ivu5 hXqpa2NpiK2DPgoXUu0eIHu+vWGnejDg ff8pDWPckVG1d3ufa++2Ag==
+
+> c.example DS
+NOERROR
+answer
+c.example. 300 IN DS 33740 15 2 7e5c663399771622d7642abad0e729376201adcce5a6d30dc03d4741586f7a4a
+c.example. 300 IN RRSIG DS 15 2 300 20261130120000 20261110120000 21130 example. PnFXzzeL/5hI4ZB4z1qslaCuuRzCvg1i Pn4KjefIaWGLLs10gg6vH/FZtb7f52r7 VsoHB/6MEfxrW26+KcMDBg==
+
+> c.example DNSKEY
+NOERROR
+answer
+c.example. 300 IN DNSKEY 257 3 15 fcYDrCGQi6txlmkMFpvMTLs9iFMGhqu8 vFyfTYUsvNg=
+c.example. 300 IN RRSIG DNSKEY 15 2 300 20261130120000 20261110120000 33740 c.example. 5VhyZtPWnvL0bew2OVdD2ePGBuD+qHB6 zBPj4y6U988Qt7LsB73UCvouYxOPD1YI GiRefO6GLBdeAgz2eK+yAA==
+
+> b.c.example DS
+NOERROR
+answer
+b.c.example. 300 IN DS 29551 15 2 8a7e6cad63e48b32c1e09a8d7db33a0d99b96d3b4aa47b2161081b5fa2bf7ca7
+b.c.example. 300 IN RRSIG DS 15 3 300 20261130120000 20261110120000 33740 c.example. mePwTNRE5g1qZqCmuq3tBdtfFcflSK75 KSTcqa35fhB1eyl+CSWzhYT3iaTwbY8o ugY2ID64GS/VMVIiVxMaBA==
+
+> b.c.example DNSKEY
+NOERROR
+answer
+b.c.example. 300 IN DNSKEY 257 3 15 U2Z5kreWKMd+obfI6kD2Gl1g6gmP71Gx 6TPpnTvuc3c=
+b.c.example. 300 IN RRSIG DNSKEY 15 3 300 20261130120000 20261110120000 29551 b.c.example. q3rBoCFd7W5S2QoAQ8d6CMyYu6SLPwEH nXsYwDCDps1tF8Tor7Fw5eJf/AKaTCJ8 7r7FIXIPADcuhLnADja3Cg==
+
+> a.b.c.example DS
+NOERROR
+answer
+a.b.c.example. 300 IN DS 50209 15 2 c52e07bd834d47aca803c48bd4d3e474c092a0e2afab1ac7aafa40ed6eac924a
+a.b.c.example. 300 IN RRSIG DS 15 4 300 20261130120000 20261110120000 29551 b.c.example. mCsnUmnIv2uA3J8iqgzLRvDP+jgunyuI zJDlEaaRXaPu2DLlRYgPgkX72HydBlse +bv3gB3hOkXdqN9UEB26Dw==
+
+> a.b.c.example DNSKEY
+NOERROR
+answer
+a.b.c.example. 300 IN DNSKEY 257 3 15 B4WkOWg2MmUAKDX48KMLDbL5oueqGVYF VPN+bQhOFjc=
+a.b.c.example. 300 IN RRSIG DNSKEY 15 4 300 20261130120000 20261110120000 50209 a.b.c.example. jJJwAvXPcVlVI0OqnsNFL0PxBI+hCYFT Uh44Ro2wC/lq2sso7bsOEkg4lfEgXwIH rbfiUsuIZE+OX1hy8qCaCw==

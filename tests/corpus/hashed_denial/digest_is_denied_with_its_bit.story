@@ -1,0 +1,41 @@
+story: The NSEC3 record that denies DS has the DS bit.
+requires: SEC-52
+question: s.example DS
+now: 2026-11-20T12:00:00Z
+status: bogus
+why: nothing proves that s.example/DS has no such record: s.example. has DS records
+ede: 6
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> s.example DS
+NOERROR
+authority
+r0prmp0ja516hr4eb7n8ag8ranhb89p8.example. 300 IN NSEC3 1 0 0 ab 9vbkfn1th8dvd4rpjl2ijuks1j7lhl62 NS DS RRSIG
+r0prmp0ja516hr4eb7n8ag8ranhb89p8.example. 300 IN RRSIG NSEC3 15 2 300 20261130120000 20261110120000 21130 example. VfMlOQnWguZ2X28gehIqP0hf9ttKMbhT GVh4YvSEWg9AY5dS7TrY1L3AI9jHKffl C7/cJmZHoyixKxBV5YQ3DQ==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 20261130120000 20261110120000 7800 . OAadnc82aMePcPGczdnT1M3ABhjNSGc6 BIhP1jsgLhHk+vz19rnhvobRmCjJ8Xth bkzmZrmJPsWEw6mAS+60/A==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 20261130120000 20261110120000 57850 . duAfmqQfqY7ULK7uKJrWuSYFUfkXsqpO rKu6gQAfXaV4+6ek8ZXD/XTZfn07x7co iXHfbWEMElN0paO1NMChow==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 20261130120000 20261110120000 21130 example. SzdHuqAixW3DZcUnqpLancR9Lgv/Ivu5 hXqpa2NpiK2DPgoXUu0eIHu+vWGnejDg ff8pDWPckVG1d3ufa++2Ag==
+
+> s.example DNSKEY
+NOERROR
+answer
+s.example. 300 IN DNSKEY 257 3 15 fcYDrCGQi6txlmkMFpvMTLs9iFMGhqu8 vFyfTYUsvNg=
+s.example. 300 IN RRSIG DNSKEY 15 2 300 20261130120000 20261110120000 33740 s.example. FA056YQSemttDWe8b/2pWy99QoJx1ZfP Axlk77onBIzvAJLlELNzUXsdrCEBOj3X 0eQw6LgcEAWwa24Mw6AxDg==

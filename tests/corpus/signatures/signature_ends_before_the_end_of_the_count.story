@@ -1,0 +1,35 @@
+story: Expiration is before the wrap at 2^32 seconds, and now after.
+requires: SEC-26
+question: _25._tcp.mx.example TLSA
+now: 2106-02-07T06:28:20Z
+status: bogus
+why: expired 2106-02-06T
+ede: 7
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> _25._tcp.mx.example TLSA
+NOERROR
+answer
+_25._tcp.mx.example. 300 IN TLSA 3 1 1 abababababababababababababababababababababababababababababababab
+_25._tcp.mx.example. 300 IN RRSIG TLSA 15 4 300 21060206062816 21060129062816 21130 example. PmvUwbGoIBHeX54Dds4UNk0c/2g7fkhY KHIj/Ezhf9oHAYw7KMLgwTP9L353vUVY 6ek6pm5urHpSxVmJ2ZuDBg==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 21060206062816 21060129062816 7800 . MQMDpCYy+H0lVzfd48JsFAsvE1J+JLuG 5BSLlGQ6lfim3mj3GG2eN7t7UMdO2RX3 K4IqgclvYMnJ3DjeXOFkhg==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 21060206062816 21060129062816 57850 . gTeMfrAMohy8sBW5hNWZ0dwYwBwEkTxi NC1v/ryVsTUPpRizcG8KoU/oaVB1p0VS 4yAyuscYN/99a0OK8OcmSA==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 21060206062816 21060129062816 21130 example. OrnACYTnYjNUUsWbAdaWAmfJS1t1xGfB uwq/AOAP8a3nhAccnFE9tb7uLIfYbOBV DVuhCS7feA073iJnnCdUDw==

@@ -1,0 +1,34 @@
+story: Inception is before, and expiration after, the wrap at 2^32 seconds.
+requires: SEC-26
+question: _25._tcp.mx.example TLSA
+now: 2106-02-07T06:28:20Z
+status: secure
+finds: records
+
+anchor
+. 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
+
+> _25._tcp.mx.example TLSA
+NOERROR
+answer
+_25._tcp.mx.example. 300 IN TLSA 3 1 1 abababababababababababababababababababababababababababababababab
+_25._tcp.mx.example. 300 IN RRSIG TLSA 15 4 300 19700102000000 21060206062816 21130 example. bFwfSx392vKelDJnyV40fjJ/vofz4EHF XkoPSbNRRfDeCn38AGBoRVRuFv0FfghT /VI08CgJwVvzDIqltOEGBQ==
+
+> . DNSKEY
+NOERROR
+answer
+. 300 IN DNSKEY 257 3 13 4V6wfh0O3lpTNW/5j5A/J6bGgd5e25jQ 4TAdIM5cXF4Qr57K8YPfw3F8bmbAhAAl nYnK5iJOuCXtPdCP3bWyKQ==
+. 300 IN DNSKEY 256 3 13 NO7NesdETrHqBsKpZUsU7yxV/4BLJAkx POpR3ukAmpJ37iUd+m7hmkjEEqHjb5RG l0pnB+bF1A+98QyO+ipCGA==
+. 300 IN RRSIG DNSKEY 13 0 300 19700102000000 21060206062816 7800 . YyTTynH9sVJvZj4VGNVyrcolP3Bz+Ind ScLOmfW8MYKK77YH9n13I9FM+ndSOevb NF3EGlgQaY9WfAd2AYjatA==
+
+> example DS
+NOERROR
+answer
+example. 300 IN DS 21130 15 2 576fbd14b6259466a105d8067e5094eea81a7264dcd02b5073e0331bbf27b77e
+example. 300 IN RRSIG DS 13 1 300 19700102000000 21060206062816 57850 . LX+S++1EW5pSU6M9L7YjhPCNk+LVEXuj XZIRPPhZNO4KA0FfOT/oJF0NNJAB5e0r z6klH2/hRrHxCyWp95KcdQ==
+
+> example DNSKEY
+NOERROR
+answer
+example. 300 IN DNSKEY 257 3 15 BvCf8SD8L6K3judnyWqiabPQ6FYgGPIb Tk8aSLFdg94=
+example. 300 IN RRSIG DNSKEY 15 1 300 19700102000000 21060206062816 21130 example. BR0yE8O2C8o4pJd0Puul+MPuP/T5T0aO ezAYHZ7lLMDI+l3ZyLknsCXUPZppYar8 Kox3083tHCSmCp/SGljQDQ==

@@ -1,0 +1,1 @@
+"""The scenes of the corpus, a module for each of its folders."""

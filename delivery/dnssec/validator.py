@@ -6,7 +6,7 @@ link (RFC 7672 section 2.1.3). Nothing that cannot be proven is ever insecure: o
 records makes a zone so. Work is bounded by `Rules`; what would cost more is indeterminate.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,10 +19,11 @@ from delivery.dnssec.denial import Unproven, no_closer_match, nodata, nxdomain
 from delivery.dnssec.limits import BudgetExceeded, Rules
 from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find, show
 from delivery.dnssec.signatures import Broken, SignedSet
-from delivery.dnssec.zones import BOGUS_TTL, FOREVER, PROOF_MISSING, SIGNATURE_MISSING, Known, Walk, signed_by
+from delivery.dnssec.zones import BOGUS_TTL, FOREVER, SIGNATURE_MISSING, Known, Walk, signed_by
 from stages.answer import Failure, Question
 
 _INDETERMINATE = 5  # info-code of RFC 8914
+_CNAME = dns.rdatatype.CNAME
 
 
 def validate(
@@ -58,14 +59,15 @@ class _Work:
         """Follow the answer to its end."""
         seen, asked = {name}, {name}
         while True:
+            dname = self._dname(name)
             found = find(self.reply.answer, name, rdtype)
-            if found is not None:
+            if found is not None and self.reply.nxdomain:
+                return self._failed(Failure.MALFORMED, f"{show(name)}: NXDOMAIN, and yet there are records")
+            if found is not None and (dname is None or found.signatures):
                 broken = yield from self._positive(found)
                 return broken or self._outcome(found.rrset)
-            target, broken = (yield from self._alias(name)) if rdtype != dns.rdatatype.CNAME else (None, None)
-            if broken is not None:
-                return broken
-            if target is None:
+            alias = dname or (find(self.reply.answer, name, _CNAME) if rdtype != _CNAME else None)
+            if alias is None:
                 if self.aliases and name not in asked and not self._is_denied(name):
                     reply = yield from self.walk.ask(name, dns.rdatatype.to_text(rdtype))
                     if isinstance(reply, Unanswered):
@@ -76,11 +78,28 @@ class _Work:
                     continue
                 broken = yield from self._negative(name, rdtype)
                 return broken or self._outcome(None)
+            broken = yield from self._positive(alias)
+            if broken is not None:
+                return broken
+            target = _target(alias.rrset, name)
+            if target is None:
+                return self._failed(Failure.CHAIN, f"the DNAME at {show(alias.rrset.name)} makes too long a name")
+            if rdtype == _CNAME:  # the CNAME that the DNAME makes is what was asked for
+                made = dns.rrset.from_text(name, alias.rrset.ttl, "IN", "CNAME", target.to_text())
+                return self._outcome(made)
             if target in seen or len(seen) > self.walk.rules.links:
                 return self._failed(Failure.CHAIN, f"the aliases of {show(name)} go in a circle or are too many")
             seen.add(target)
             self.aliases.append(target)
             name = target
+
+    def _dname(self, name: dns.name.Name) -> SignedSet | None:
+        """Find the topmost DNAME above a name: nothing else can be below it (RFC 6672 section 2.4)."""
+        for length in range(1, len(name)):
+            dname = find(self.reply.answer, dns.name.Name(name.labels[-length:]), dns.rdatatype.DNAME)
+            if dname is not None:
+                return dname
+        return None
 
     def _is_denied(self, name: dns.name.Name) -> bool:
         """Tell whether the reply says that nothing is there, and did not just stop following aliases."""
@@ -101,40 +120,22 @@ class _Work:
             return self._bogus(what, f"RRSIG over {what} is missing", SIGNATURE_MISSING, zone)
         outcome = self.walk.verified(signed, zone)
         if isinstance(outcome, Broken):
-            return (yield from self._unless_insecure(owner, what, outcome.why, outcome.code, zone))
+            return self._bogus(what, outcome.why, outcome.code, zone)
         secure, text = True, ""
         if outcome.wildcard is not None:
             denials, fault = self.walk.denials(self.reply.authority, zone)
+            if fault is not None:
+                return self._bogus(what, fault.why, fault.code, zone)
             walk = self.walk
             proof = no_closer_match(owner, outcome.wildcard, zone.name, denials, walk.rules, walk.budget)
             if isinstance(proof, Unproven):
                 why = f"{what} is made from {show(outcome.wildcard)}, and nothing proves that no closer name exists: "
-                return self._bogus(what, why + (fault or proof.why), proof.code, zone)
+                return self._bogus(what, why + proof.why, proof.code, zone)
             secure, text = proof.secure, f", made from {show(outcome.wildcard)}: {proof.text}"
             self._until(*(denial.expires for denial in denials))
         self._until(outcome.expires, zone.expires)
         self._add(zone, what, Status.SECURE if secure else Status.INSECURE, signed_by(outcome) + text)
         return None
-
-    def _alias(self, name: dns.name.Name) -> Generator[Question, Reply, tuple[dns.name.Name | None, Outcome | None]]:
-        """Follow one alias: the CNAME at a name, or the one that a DNAME above it makes (RFC 6672 section 5.3.1)."""
-        for length in range(len(name) - 1, 0, -1):
-            owner = dns.name.Name(name.labels[-length:])
-            dname = find(self.reply.answer, owner, dns.rdatatype.DNAME)
-            if dname is None:
-                continue
-            broken = yield from self._positive(dname)
-            target = dname.rrset[0].target
-            try:  # the CNAME that came with it is never looked at (RFC 6672 section 5.3.4.3)
-                made = name.relativize(owner).concatenate(target)
-            except dns.name.NameTooLong:
-                return None, self._failed(Failure.CHAIN, f"the DNAME at {show(owner)} makes too long a name")
-            return made, broken
-        cname = find(self.reply.answer, name, dns.rdatatype.CNAME)
-        if cname is None:
-            return None, None
-        broken = yield from self._positive(cname)
-        return cname.rrset[0].target, broken
 
     # Records that are not there
 
@@ -149,30 +150,46 @@ class _Work:
             return self._took(zone, what)
         walk = self.walk
         denials, fault = walk.denials(self.reply.authority, zone)
+        if fault is not None:
+            return self._bogus(what, fault.why, fault.code, zone)
         if self.reply.nxdomain:
             proof = nxdomain(name, zone.name, denials, walk.rules, walk.budget)
         else:
             proof = nodata(name, rdtype, zone.name, denials, walk.rules, walk.budget)
         if isinstance(proof, Unproven):
             denial = "does not exist" if self.reply.nxdomain else "has no such record"
-            code = proof.code if denials else (SIGNATURE_MISSING if fault or not signatures else PROOF_MISSING)
-            why = f"nothing proves that {what} {denial}: {fault or proof.why}"
-            return (yield from self._unless_insecure(name, what, why, code, zone))
+            why = f"nothing proves that {what} {denial}: {proof.why}"
+            return (yield from self._unless_insecure(_home(name, rdtype), what, why, proof.code, zone))
+        soa = next((one for one in map(self._soa, _above(name)) if one is not None), None)
+        if soa is not None:  # it says how long the denial holds, and must be of the zone, too (RFC 4035 section 3.2.3)
+            outcome = walk.verified(soa, zone)
+            if isinstance(outcome, Broken):
+                return self._bogus(what, outcome.why, outcome.code, zone)
+            self._until(outcome.expires)
+        lost = self._lost()
+        if lost:
+            return self._bogus(what, f"{lost} is signed, and is not there", SIGNATURE_MISSING, zone)
         self._until(zone.expires, *(denial.expires for denial in denials))
         self._add(zone, what, Status.SECURE if proof.secure else Status.INSECURE, proof.text)
         return None
+
+    def _soa(self, name: dns.name.Name) -> SignedSet | None:
+        return find(self.reply.authority, name, dns.rdatatype.SOA)
+
+    def _lost(self) -> str:
+        """Name a record set of the denial of which only the signature came; empty if there is none."""
+        for rrset in self.reply.authority:
+            if rrset.rdtype == dns.rdatatype.RRSIG and find(self.reply.authority, rrset.name, rrset.covers) is None:
+                return f"{show(rrset.name)}/{dns.rdatatype.to_text(rrset.covers)}"
+        return ""
 
     # Zones
 
     def _zone_by_signer(
         self, name: dns.name.Name, signatures: Sequence[object], rdtype: dns.rdatatype.RdataType
     ) -> Generator[Question, Reply, Zone]:
-        """Find the zone that the signatures name, or by walking down where there are none.
-
-        DS records stand in the parent (RFC 4035 section 3.1.4.1), so the name itself is then no zone to look for.
-        """
-        above = rdtype == dns.rdatatype.DS and name != dns.name.root
-        lowest = name.parent() if above else name
+        """Find the zone that the signatures name, or by walking down where there are none."""
+        lowest = _home(name, rdtype)
         signers = {signature.signer for signature in signatures}  # type: ignore[attr-defined]
         fitting = [signer for signer in signers if lowest.is_subdomain(signer)]
         if not fitting:
@@ -186,7 +203,10 @@ class _Work:
     def _unless_insecure(
         self, name: dns.name.Name, what: str, why: str, code: int, zone: Zone
     ) -> Generator[Question, Reply, Outcome | None]:
-        """Call an answer bogus, unless its name lies below an insecure cut, where nothing need be signed."""
+        """Call a denial bogus, unless its name lies below an insecure cut, where nothing need be signed.
+
+        The signed records that came with it may be about an alias before it.
+        """
         own = yield from self.walk.zone_of(name)
         if own.status is Status.SECURE:
             return self._bogus(what, why, code, zone)
@@ -231,6 +251,31 @@ class _Work:
             self.weakest, self.expires, tuple(self.links), self.why, aliases=tuple(self.aliases), rrset=rrset,
             nxdomain=nxdomain,
         )  # fmt: skip
+
+
+def _home(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.name.Name:
+    """Give the lowest name at which the zone of a record set can begin: DS stands above (RFC 4035 section 3.1.4.1)."""
+    return name.parent() if rdtype == dns.rdatatype.DS and name != dns.name.root else name
+
+
+def _above(name: dns.name.Name) -> Iterator[dns.name.Name]:
+    """Give a name and all above it, the root last."""
+    for start in range(len(name)):
+        yield dns.name.Name(name.labels[start:])
+
+
+def _target(alias: dns.rrset.RRset, name: dns.name.Name) -> dns.name.Name | None:
+    """Say where an alias leads a name: of DNAME, by the rule and not by the CNAME that came with it (RFC 6672 5.3.4.3).
+
+    None: the name would be too long.
+    """
+    target: dns.name.Name = alias[0].target
+    if alias.rdtype == _CNAME:
+        return target
+    try:
+        return name.relativize(alias.name).concatenate(target)
+    except dns.name.NameTooLong:
+        return None
 
 
 def _denial_ttl(reply: Response) -> timedelta:

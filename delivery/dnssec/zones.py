@@ -20,7 +20,7 @@ from delivery.dnssec.denial import Denial, Unproven, no_ds, nodata, nxdomain
 from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Link, Reply, Response, Status, Unanswered, Zone, find, show
 from delivery.dnssec.signatures import Broken, SignedSet, Verified, trusted_keys, verify
-from stages.answer import Question
+from stages.answer import Failure, Question
 
 Known = MutableMapping[dns.name.Name, Zone]
 
@@ -67,17 +67,22 @@ class Walk:
         """Check a record set with the keys of the zone that holds it."""
         return verify(signed, zone.name, zone.keys, self.now, self.rules, self.budget)
 
-    def denials(self, sets: Sequence[dns.rrset.RRset], zone: Zone) -> tuple[list[Denial], str]:
-        """Give the denial records whose signatures stand, and why another one does not."""
+    def denials(self, sets: Sequence[dns.rrset.RRset], zone: Zone) -> tuple[list[Denial], Broken | None]:
+        """Give the denial records that a zone has signed, and what is wrong with the first that is not as it should be.
+
+        Those that other zones have signed belong to other links of a chain of aliases.
+        """
         found: list[Denial] = []
-        fault = ""
+        fault: Broken | None = None
         for rrset in sets:
             if rrset.rdtype not in _DENIALS or not rrset.name.is_subdomain(zone.name):
                 continue
             signed = find(sets, rrset.name, rrset.rdtype)
-            outcome = self.verified(signed, zone) if signed is not None else Broken("", SIGNATURE_MISSING)
+            if signed is None or (signed.signatures and all(one.signer != zone.name for one in signed.signatures)):
+                continue
+            outcome = self.verified(signed, zone)
             if isinstance(outcome, Broken):
-                fault = fault or outcome.why
+                fault = fault or outcome
             elif outcome.wildcard is None:  # no denial record is ever made from a wildcard
                 found += [Denial(rrset.name, rdata, outcome.signer, outcome.expires) for rdata in rrset]
         return found, fault
@@ -131,6 +136,9 @@ class Walk:
         ds = find(reply.answer, at, dns.rdatatype.DS)
         if ds is None:
             return self._without_ds(parent, at, reply)
+        if reply.nxdomain:
+            contradiction = Unanswered(Failure.MALFORMED, "NXDOMAIN, and yet there are records")
+            return self._unanswered(at, contradiction, f"{show(at)}/DS", parent)
         outcome = self.verified(ds, parent)
         if isinstance(outcome, Broken):
             return self._broken(at, outcome.why, outcome.code, parent.links)
@@ -166,6 +174,8 @@ class Walk:
         if any(rrset.rdtype in {dns.rdatatype.CNAME, dns.rdatatype.DNAME} for rrset in reply.answer):
             return self._alias(parent, at, reply)
         denials, fault = self.denials(reply.authority, parent)
+        if fault is not None:
+            return self._broken(at, fault.why, fault.code, parent.links)
         expires = min([parent.expires, *(denial.expires for denial in denials)])
         if reply.nxdomain:
             proof = nxdomain(at, parent.name, denials, self.rules, self.budget)
@@ -179,9 +189,8 @@ class Walk:
                 if not isinstance(proof, Unproven) and proof.secure:
                     return replace(parent, expires=expires)
         if isinstance(proof, Unproven):
-            code = proof.code if denials or not fault else SIGNATURE_MISSING
-            why = f"nothing proves that {show(at)} has no DS records: {fault or proof.why}"
-            return self._broken(at, why, code, parent.links)
+            why = f"nothing proves that {show(at)} has no DS records: {proof.why}"
+            return self._broken(at, why, proof.code, parent.links)
         if reply.nxdomain and proof.secure:
             return replace(parent, expires=expires)  # nothing is there or below
         link = Link(show(parent.name), f"{show(at)}/DS", Status.INSECURE, proof.text)

@@ -42,7 +42,7 @@ class Rules:
     links: int = 16
     """Aliases followed for one question."""
     queries: int = 100
-    """Queries sent for one question; each counts 1, and 1 more for every 16 labels of its name."""
+    """Queries sent for one question; each counts 1, and 1 more for every 8 labels of its name."""
     records: int = 300
     """Records read for one question, in the answers to those queries, and in any one message."""
 
@@ -81,7 +81,7 @@ class Budget:
 
     def query(self, labels: int) -> None:
         """Count one query for a name of so many labels. Raises `BudgetExceeded`."""
-        self.queries += 1 + labels // 16
+        self.queries += 1 + labels // 8
         if self.queries > self.rules.queries:
             raise BudgetExceeded(f"more than {self.rules.queries} weighted queries for one question")
 

@@ -145,7 +145,7 @@ def test_a_hostile_zone_gets_no_more_than_it_is_due() -> None:
     words = {figure.name.removeprefix("hostile: "): figure.note.partition(":")[0] for figure in figures}
     assert words.pop("NSEC3, 2,500 iterations, 120 labels") == "insecure"  # the zone's own signed word
     assert words.pop("280 keys that may not sign, 280 signatures") == "secure"  # one of them is good
-    assert set(words.values()) == {"indeterminate"}
+    assert set(words.values()) <= {"indeterminate", "bogus"}
 
 
 def test_destinations_are_proven_or_believed_alike() -> None:

@@ -14,7 +14,7 @@ RULES = Rules(checks=3, nsec3_hashes=6, queries=2, records=10)
     [
         (Budget.check, 3, "more than 3 signature checks for one question"),
         (lambda budget: budget.query(3), 2, "more than 2 weighted queries for one question"),
-        (lambda budget: budget.query(16), 1, "more than 2 weighted queries for one question"),
+        (lambda budget: budget.query(8), 1, "more than 2 weighted queries for one question"),
         (lambda budget: budget.read(5), 2, "more than 10 records read for one question"),
         (lambda budget: budget.hash(0), 6, "more than 6 weighted NSEC3 hashes for one question"),
         (lambda budget: budget.hash(100), 2, "more than 6 weighted NSEC3 hashes for one question"),

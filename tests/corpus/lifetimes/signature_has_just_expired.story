@@ -5,6 +5,7 @@ now: 2026-11-20T12:00:00Z
 status: secure
 finds: records
 ttl: 0
+rules: skew=300
 
 anchor
 . 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f

@@ -10,7 +10,7 @@ anchor
 . 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
 
 > n.example A
-NXDOMAIN
+NOERROR
 answer
 n.example. 300 IN A 192.0.2.66
 authority

@@ -10,7 +10,7 @@ anchor
 . 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f
 
 > q.b.w.example A
-NXDOMAIN
+NOERROR
 answer
 q.b.w.example. 300 IN A 192.0.2.1
 q.b.w.example. 300 IN RRSIG A 15 2 300 20261130120000 20261110120000 21130 example. 9kljGh/F06H/dNhBrvcnYtNawi0opFwq qrrLSdk2KV41Cq6+IFu4HU2Rk8owKtI/ 5aP0xuegSmuYfqIL4E4yBw==

@@ -88,7 +88,7 @@ STORIES = (
           "SEC-15 SEC-36", MX, "bogus", NOTHING, 12, tree=BY_NSEC, hurts=(in_answer("says NXDOMAIN", DS),)),
     Scene("too_many_iterations", "The denial of DS has more iterations than the rules allow, and is signed.",
           "SEC-56 SEC-57 SEC-58 SEC-16", MX, "insecure", "(EDE 27)",
-          tree=Tree((Zone("", denial=Denial(nsec3=True, iterations=101)), UNSIGNED))),
+          rules="nsec3_iterations=100", tree=Tree((Zone("", denial=Denial(nsec3=True, iterations=101)), UNSIGNED))),
     Scene("iterations_are_altered_on_the_way", "Someone raises the iterations in a denial of DS.", "SEC-56 SEC-16", MX,
           "bogus", "does not fit the records", 6, tree=BY_NSEC3,
           hurts=(harm(partial(parameters, iterations=1000, resign=False), "NSEC3", "", DS),)),

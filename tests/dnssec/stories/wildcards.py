@@ -1,7 +1,7 @@
 """Answers that are made from a wildcard: they need the proof that no name is closer (RFC 4035 section 5.3.4)."""
 
 from tests.dnssec.scenes import Scene, tree
-from tests.dnssec.tampering import borrow, harm, lost, made_for, only
+from tests.dnssec.tampering import borrow, harm, in_answer, lost, made_for, only
 from tests.dnssec.zones import Tree, Zone
 
 TLSA = f"*.w TLSA 3 1 1 {'ab' * 32}"
@@ -31,7 +31,8 @@ STORIES = (
           hurts=(only("e.w.example A", made_for("e.w.example", "*.w.example", "A")),)),
     Scene("wildcard_over_a_closer_encloser", "A name above the one asked for exists, so that the wildcard is not for it.",
           "SEC-32", "q.b.w.example A", "bogus", NOTHING, 12, tree=CLOSER,
-          hurts=(only("q.b.w.example A", made_for("q.b.w.example", "*.w.example", "A")),)),
+          hurts=(in_answer("says NOERROR", "q.b.w.example A"),
+                 only("q.b.w.example A", made_for("q.b.w.example", "*.w.example", "A")))),
     Scene("wildcard_itself_is_asked_for", "The question is for the wildcard by its own name, and needs no proof.",
           "SEC-32 SEC-25", "*.w.example TLSA", "secure", tree=PLAIN),
     Scene("wildcard_at_the_apex", "A wildcard right below the apex stands in for a name three labels below.", "SEC-32",

@@ -1,8 +1,8 @@
 """Two sources of security, which decide only what they agree on.
 
 What the AD bit of a resolver says and what our own validation proves are held against each other. Where one of them
-knows nothing, nothing is decided; where they contradict each other, the answer is indeterminate: the mail waits, and the
-text tells both stories, since one of the two is wrong and somebody should look.
+knows nothing, nothing is decided; where they contradict each other, the answer is indeterminate: the mail waits, and
+the text tells both stories, since one of the two is wrong and somebody should look.
 """
 
 from datetime import datetime

@@ -110,11 +110,13 @@ def verify(
     for rrsig in signed.signatures:
         serving = index.get((int(rrsig.algorithm), rrsig.key_tag))
         fault = _unfit(rrsig, rrset, zone, rules) or _untimely(rrsig, now, rules.skew)
-        if fault is None and serving is None:
+        if fault is not None:
+            pass
+        elif serving is None:
             fault = (NO_KEY, "is by a key that the zone does not have")
-        elif fault is None and not serving:
+        elif not serving:
             fault = (NO_ZONE_KEY, "is by a key that is revoked, or not for signing zones")
-        elif fault is None and serving:
+        else:
             octets = _signed_octets(rrset, records, rrsig)
             for key in serving[: rules.same_tag_keys]:
                 if checks == rules.checks_per_set:

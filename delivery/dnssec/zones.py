@@ -145,9 +145,12 @@ class Walk:
         if outcome.wildcard is not None:
             return self._broken(at, f"the DS records of {show(at)} come from a wildcard", PROOF_MISSING, parent.links)
         link = Link(show(parent.name), f"{show(at)}/DS", Status.SECURE, signed_by(outcome))
-        reply = yield from self.ask(at, "DNSKEY")
         anchor = Anchor(at, tuple(ds.rrset))
-        zone = self._with_keys(at, reply, anchor, (*parent.links, link))
+        if self._is_supported(anchor):
+            reply = yield from self.ask(at, "DNSKEY")
+            zone = self._with_keys(at, reply, anchor, (*parent.links, link))
+        else:  # whatever its keys are (RFC 6840 section 5.2)
+            zone = self._unsupported(at, (*parent.links, link))
         return replace(zone, expires=min(zone.expires, outcome.expires, parent.expires))
 
     def _with_keys(self, name: dns.name.Name, reply: Reply, anchor: Anchor, links: tuple[Link, ...]) -> Zone:
@@ -160,14 +163,21 @@ class Walk:
             return self._broken(name, f"{what} is missing", KEY_MISSING, links)
         found = trusted_keys(name, signed, anchor.ds, self.now, self.rules, self.budget, anchor.keys)
         if found is None:
-            why = f"no DS record of {show(name)} is of an algorithm and digest that are supported"
-            link = Link(show(name), what, Status.INSECURE, why)
-            return Zone(name, Status.INSECURE, self.now + BOGUS_TTL, (), (*links, link), why)
+            return self._unsupported(name, links)
         if isinstance(found, Broken):
             return self._broken(name, found.why, found.code, links)
         keys, verified = found
         link = Link(show(name), what, Status.SECURE, signed_by(verified))
         return Zone(name, Status.SECURE, min(verified.expires, self.now + FOREVER), keys, (*links, link))
+
+    def _is_supported(self, anchor: Anchor) -> bool:
+        rules = self.rules
+        return any(one.algorithm in rules.algorithms and one.digest_type in rules.digests for one in anchor.ds)
+
+    def _unsupported(self, name: dns.name.Name, links: tuple[Link, ...]) -> Zone:
+        why = f"no DS record of {show(name)} is of an algorithm and digest that are supported"
+        link = Link(show(name), f"{show(name)}/DNSKEY", Status.INSECURE, why)
+        return Zone(name, Status.INSECURE, self.now + FOREVER, (), (*links, link), why)
 
     def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
         """Read an answer that holds no DS records: an insecure cut, no cut at all, or no proof of either."""

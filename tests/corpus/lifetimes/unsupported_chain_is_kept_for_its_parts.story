@@ -5,7 +5,7 @@ now: 2026-11-20T12:00:00Z
 status: insecure
 finds: records
 why: no DS record of example is of an algorithm
-ttl: 60
+ttl: 300
 rules: algorithms=13
 
 anchor

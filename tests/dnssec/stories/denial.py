@@ -7,7 +7,7 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.NSEC
-from dns.rdatatype import CNAME, DNAME, NS, NSEC, RRSIG, SOA, RdataType
+from dns.rdatatype import CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, RdataType
 from dns.rdtypes.util import Bitmap
 
 from tests.dnssec.harm import Harm, Patient, types
@@ -176,10 +176,10 @@ STORIES = (
           tree=CHILD, hurts=(only("s.example AAAA", harm("denial from above", "NSEC", "s"), harm("lost set", "SOA")),)),
     Scene("denial_of_the_zone_above_below_the_cut", "The parent's NSEC record at the cut denies a type below it.",
           "SEC-38", "mx.s.example AAAA", "bogus", "nothing proves that mx.s.example/AAAA has no such record", 12,
-          tree=CHILD, hurts=(only("mx.s.example AAAA", _nsec("s.example", "example", NS)),)),
+          tree=CHILD, hurts=(only("mx.s.example AAAA", _nsec("s.example", "example", NS, DS)),)),
     Scene("name_below_a_cut_is_denied_above", "NXDOMAIN for a name of the zone below, with a span of the zone above.",
           "SEC-38 SEC-36", "mx.s.example A", "bogus", "nothing proves that mx.s.example/A does not exist", 12, tree=CHILD,
-          hurts=(only("mx.s.example A", borrow("nothing.example A", "answer"), _nsec("s.example", "example", NS)),
+          hurts=(only("mx.s.example A", borrow("nothing.example A", "answer"), _nsec("s.example", "example", NS, DS)),
                  in_answer("says NXDOMAIN", "mx.s.example A"))),
     Scene("denial_at_a_dname_denies_nothing_below", "An NSEC record with the DNAME bit denies a name below its owner.",
           "SEC-39", "n.k.example A", "bogus", "nothing proves that n.k.example/A does not exist", 12, tree=DATA,

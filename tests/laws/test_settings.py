@@ -51,4 +51,4 @@ def test_the_examples_are_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "danepipe.toml"
     path.write_text(text)
     config = load(path, {})
-    assert config.route or config.exclude or config.destination
+    assert config.route or config.exclude or config.destination or config.dns.negative

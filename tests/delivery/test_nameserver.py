@@ -160,6 +160,28 @@ async def test_what_does_not_fit_the_question_is_no_answer(spoil: Callable[[byte
     assert caught.value.failure is Failure.MALFORMED
 
 
+class _Twice(_Udp):
+    """Sends an answer that does not fit before the one that does."""
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        answer = self.answering(dns.message.from_wire(data))
+        assert answer is not None
+        self.transport.sendto(_other_id(answer), addr)
+        self.transport.sendto(b"", addr)
+        self.transport.sendto(answer, addr)
+
+
+async def test_what_does_not_fit_is_passed_over_where_others_can_send() -> None:
+    """RFC 5452 9.1, 9.2: away from loopback a datagram that does not fit does not end the wait for the one that does."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: _Twice(lambda query: reply(query).to_wire()), local_addr=("127.0.0.1", 0)
+    )
+    server = Server("0.0.0.0", transport.get_extra_info("sockname")[1])  # noqa: S104 - this host, by no loopback address
+    assert rcode_failure(await exchange(server, QUESTION, patience=2)) is None
+    transport.close()
+
+
 async def test_a_resolver_may_answer_in_capitals() -> None:
     """RFC 4343 section 3: the case of a name is no matter, and where nothing was understood nothing is repeated."""
 

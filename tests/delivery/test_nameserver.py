@@ -177,7 +177,7 @@ async def test_what_does_not_fit_is_passed_over_where_others_can_send() -> None:
     transport, _ = await loop.create_datagram_endpoint(
         lambda: _Twice(lambda query: reply(query).to_wire()), local_addr=("127.0.0.1", 0)
     )
-    server = Server("0.0.0.0", transport.get_extra_info("sockname")[1])  # noqa: S104 - this host, by no loopback address
+    server = Server("0.0.0.0", transport.get_extra_info("sockname")[1])  # this host, by no loopback address
     assert rcode_failure(await exchange(server, QUESTION, patience=2)) is None
     transport.close()
 

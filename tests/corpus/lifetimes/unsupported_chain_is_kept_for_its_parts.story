@@ -1,4 +1,4 @@
-story: What is insecure by its DS record is kept for a minute.
+story: What is insecure by its DS record is kept as long as its parts.
 requires: SEC-31 SEC-05
 question: example MX
 now: 2026-11-20T12:00:00Z

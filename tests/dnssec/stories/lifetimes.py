@@ -95,6 +95,6 @@ STORIES = (
           "SEC-31 SEC-17", "u.example MX", "insecure", "opt-out span", ttl=95,
           tree=Tree((Zone("", denial=Denial(nsec3=True, opt_out=True)), Zone("u", MAIL, signed=False))),
           hurts=(harm(set_ttl(95), "NSEC3", "", "u.example DS"),)),
-    Scene("unsupported_chain_is_kept_for_its_parts", "What is insecure by its DS record is kept for a minute.",
+    Scene("unsupported_chain_is_kept_for_its_parts", "What is insecure by its DS record is kept as long as its parts.",
           "SEC-31 SEC-05", MX, "insecure", "no DS record of example is of an algorithm", rules="algorithms=13", ttl=300),
 )  # fmt: skip

@@ -152,6 +152,16 @@ async def test_some_domains_come_as_expected(monkeypatch: pytest.MonkeyPatch, tm
     assert "9 recipients, 9 as expected, 0 not" in out.getvalue()
 
 
+async def test_the_lab_needs_no_validating_resolver() -> None:
+    """SEC-33 (RFC 4035 4.9.3): with proofs of danepipe's own, over a nameserver that validates nothing, all is the same."""
+    program("redis-server")
+    out = io.StringIO()
+    chosen = named("ee-311", "expired-tlsa", "broken-ds", "insecure-mx", "tlsa-nxdomain")
+    status = await run(chosen, console=Console(file=out, width=160), patience=60, validation="local")
+    assert status == 0, out.getvalue()
+    assert "5 recipients, 5 as expected, 0 not" in out.getvalue()
+
+
 async def test_a_domain_that_comes_otherwise_fails_the_demonstration() -> None:
     """The exit status is 1, and the reason stands below the table, when one message comes otherwise than expected."""
     program("unbound")

@@ -134,8 +134,11 @@ class Lab:
             "hostname": f"out.{TLD}",
             "local_domains": [s.domain for s in self.scenarios if s.way is Way.LOCAL],
             "dns": {
-                "servers": [self.resolver], "validation": self.validation, "anchor_file": str(self.anchor_file),
-                "retry": ["300ms"], **self.canaries(),
+                "servers": [self.resolver],
+                "validation": self.validation,
+                "anchor_file": str(self.anchor_file),
+                "retry": ["300ms"],
+                **self.canaries(),
             },
             "smtp": {"port": self.smtp_port, "allow_private": True, "prefer": "ipv4"},
             # the second attempt asks DNS anew: failed answers are remembered for five seconds

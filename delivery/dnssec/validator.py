@@ -208,9 +208,9 @@ class _Work:
         The signed records that came with it may be about an alias before it.
         """
         own = yield from self.walk.zone_of(name)
-        if own.status is Status.SECURE:
-            return self._bogus(what, why, code, zone)
-        return self._took(own, what)
+        if own.status in {Status.INSECURE, Status.INDETERMINATE}:
+            return self._took(own, what)
+        return self._bogus(what, why, code, zone)
 
     # What comes of it
 

@@ -78,7 +78,7 @@ class Walk:
             if rrset.rdtype not in _DENIALS or not rrset.name.is_subdomain(zone.name):
                 continue
             signed = find(sets, rrset.name, rrset.rdtype)
-            if signed is None or (signed.signatures and all(one.signer != zone.name for one in signed.signatures)):
+            if signed is None or _is_of_another(signed, zone.name):
                 continue
             outcome = self.verified(signed, zone)
             if isinstance(outcome, Broken):
@@ -225,6 +225,13 @@ class Walk:
     def _broken(self, name: dns.name.Name, why: str, code: int, links: tuple[Link, ...]) -> Zone:
         link = Link(show(name), "chain of trust", Status.BOGUS, why)
         return Zone(name, Status.BOGUS, self.now + BOGUS_TTL, (), (*links, link), why, code)
+
+
+def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:
+    """Tell whether a denial record is that of another zone; where NSEC3 records stand, their owners say (RFC 5155 3)."""
+    if signed.rrset.rdtype == dns.rdatatype.NSEC3:
+        return signed.rrset.name.parent() != zone
+    return bool(signed.signatures) and all(signature.signer != zone for signature in signed.signatures)
 
 
 def signed_by(outcome: Verified) -> str:

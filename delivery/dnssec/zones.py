@@ -228,9 +228,9 @@ class Walk:
 
 
 def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:
-    """Tell whether a denial record is that of another zone; where NSEC3 records stand, their owners say (RFC 5155 3)."""
+    """Tell whether a denial record is that of another zone; the owners of NSEC3 records say so (RFC 5155 section 3)."""
     if signed.rrset.rdtype == dns.rdatatype.NSEC3:
-        return signed.rrset.name.parent() != zone
+        return bool(signed.rrset.name.parent() != zone)
     return bool(signed.signatures) and all(signature.signer != zone for signature in signed.signatures)
 
 

@@ -64,7 +64,7 @@ def _is_secure(answer: Answer) -> bool:
 
 
 async def test_ds_and_dnskey_of_the_signer_are_asked_for_together() -> None:
-    """SEC-03 (RFC 4035 section 5.2): the answer to DS may wait for the question for DNSKEY, and neither is asked twice."""
+    """SEC-03, SEC-75 (RFC 4035 section 5.2): the answer to DS may wait for the question for DNSKEY, and neither is asked twice."""
     tree = _tree()
     nameserver = _Watched(tree, "d.lab/DS", "d.lab/DNSKEY")
     async with _validator(tree, nameserver) as (validator, server):

@@ -79,7 +79,7 @@ LARGE = [f"_25._tcp.mx.example. 60 TLSA 3 1 2 {number:0128x}" for number in rang
 
 
 async def test_a_truncated_answer_is_fetched_over_tcp() -> None:
-    """DANE-51 (RFC 7671 10.1.1, RFC 7766): TC=1 leads to TCP; where TCP is refused there is no answer, never an empty one."""
+    """DANE-51, SEC-70 (RFC 7671 10.1.1, 7766): TC=1 leads to TCP; where TCP is refused there is no answer, never an empty one."""
 
     def cut(query: dns.message.Message) -> bytes:
         return reply(query, flags=dns.flags.TC).to_wire()
@@ -98,7 +98,7 @@ async def test_a_truncated_answer_is_fetched_over_tcp() -> None:
 
 
 async def test_the_question_asks_for_dnssec() -> None:
-    """DANE-01 (RFC 4035 3.2.1, 4.6): DO and AD are set, EDNS says 1232 octets, CD only where it is asked for."""
+    """DANE-01, SEC-70, SEC-72, SEC-73 (RFC 4035 4.1, 4.6): DO and AD are set, EDNS says 1232, CD only where asked for."""
     seen: list[dns.message.Message] = []
 
     def note(query: dns.message.Message) -> bytes:
@@ -145,7 +145,7 @@ def _other_type(wire: bytes) -> bytes:
 )
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 async def test_what_does_not_fit_the_question_is_no_answer(spoil: Callable[[bytes], bytes], tcp: bool) -> None:  # noqa: FBT001 - pytest passes it by name
-    """RFC 5452 9.1: id, QR, opcode and question of a response must be those of the query, over UDP and TCP."""
+    """SEC-83 (RFC 5452 9.1): id, QR, opcode and question of a response must be those of the query, over UDP and TCP."""
     question = Question("_25._tcp.mx.example", "TLSA")  # TLSA is 52: with bit 0x20 cleared, 20
 
     def answering(query: dns.message.Message) -> bytes:
@@ -172,7 +172,7 @@ class _Twice(_Udp):
 
 
 async def test_what_does_not_fit_is_passed_over_where_others_can_send() -> None:
-    """RFC 5452 9.1, 9.2: away from loopback a datagram that does not fit does not end the wait for the one that does."""
+    """SEC-83 (RFC 5452 9.1, 9.2): away from loopback a datagram that does not fit does not end the wait for the one that does."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
         lambda: _Twice(lambda query: reply(query).to_wire()), local_addr=("127.0.0.1", 0)

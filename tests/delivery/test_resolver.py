@@ -81,7 +81,7 @@ async def test_the_mx_of_every_lab_domain_has_the_security_it_claims(lab: Lab, s
 
 
 async def test_bogus_bears_its_proof_and_its_extended_error(lab: Lab) -> None:
-    """DANE-01, DANE-06 (RFC 4035 3.2.2, RFC 8914): SERVFAIL is asked again with CD=1, and the EDE says what kind of bogus it is."""
+    """DANE-01, DANE-06, SEC-77 (RFC 4035 3.2.2): SERVFAIL is asked again with CD=1, and the EDE says what kind of bogus it is."""
     domain = next(s.domain for s in ALL if s.claims.mx is State.BOGUS)
     resolver = Resolver(_settings(lab), now=lambda: datetime.now(UTC))
     answer = await resolver.ask(Question(domain, "MX"))
@@ -92,7 +92,7 @@ async def test_bogus_bears_its_proof_and_its_extended_error(lab: Lab) -> None:
 
 
 async def test_a_resolver_elsewhere_is_not_believed(lab: Lab) -> None:
-    """DANE-05 (RFC 4035 4.9.3): AD counts only on loopback or where the operator says so; else nothing is decided."""
+    """DANE-05, SEC-74, SEC-76 (RFC 4035 4.9.3): AD counts only on loopback or where the operator says so; else nothing is decided."""
     events: list[tuple[str, Mapping[str, Any]]] = []
     elsewhere = _settings(lab, servers=(Server("192.0.2.53", 53),))
     resolver = Resolver(elsewhere, now=lambda: NOW, on_event=lambda name, fields: events.append((name, fields)))

@@ -174,7 +174,7 @@ async def test_an_honest_bogus_stays_bogus(lab: Lab) -> None:
 
 
 async def test_a_resolver_that_fails_at_everything_is_a_lookup_error(lab: Lab) -> None:
-    """DANE-10 (RFC 7672 2.1.2): SERVFAIL to all questions proves nothing about any zone."""
+    """DANE-10, SEC-77 (RFC 7672 2.1.2): SERVFAIL to all questions proves nothing about any zone."""
     time = Time()
     async with lied_to(lab, time) as (resolver, liar, _):
         assert _is_secure(await resolver.ask(GOOD))

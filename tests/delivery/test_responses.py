@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
+import dns.edns
 import dns.message
 import dns.rcode
 import pytest
 
-from delivery.responses import MAX_ALIASES, Lifetimes, read
-from stages.answer import Absent, Answer, Failed, Failure, Found, Question, Security
+from delivery.responses import MAX_ALIASES, Lifetimes, extended_errors, rcode_failure, read
+from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Question, Security
 from stages.records import IP
 from tests.delivery.test_nameserver import NOW, reply
 
@@ -94,3 +95,17 @@ def test_a_denial_behind_an_alias_ends_with_the_alias() -> None:
     gone = said(Question("mx.example", "TLSA"), "mx.example. 10 CNAME x.example.", SOA, authority=1)
     assert isinstance(gone, Absent)
     assert (gone.canonical, gone.expires) == ("x.example", NOW + timedelta(seconds=10))
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.NOERROR, dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL, dns.rcode.REFUSED])
+def test_extended_errors_are_read_from_any_response(rcode: dns.rcode.Rcode) -> None:
+    """SEC-78 (RFC 8914 2, 3): several in one message, unknown codes, without text, or with text that ends in NUL."""
+    made = reply(dns.message.make_query("example", "MX"), rcode=rcode)
+    sent = (b"\x00\x06", b"\x00\x07late\x00", b"\xc0\x01house rules")
+    made.use_edns(0, options=[dns.edns.GenericOption(dns.edns.OptionType.EDE, octets) for octets in sent])
+    made.set_rcode(rcode)
+    response = dns.message.from_wire(made.to_wire())
+    assert extended_errors(response) == (
+        ExtendedError(6), ExtendedError(7, "late"), ExtendedError(0xC001, "house rules"),
+    )  # fmt: skip
+    assert rcode_failure(response) == rcode_failure(reply(dns.message.make_query("example", "MX"), rcode=rcode))

@@ -168,7 +168,7 @@ def test_what_was_believed_before() -> None:
 
 
 def test_the_event_says_source_reason_and_where_nothing_is_validated() -> None:
-    """`resolver.canary` has what an operator must know: who, how, whether, why, and the negative anchors in force."""
+    """SEC-22, SEC-76: `resolver.canary` has what an operator must know: who, how, whether, why, and the negative anchors in force."""
     zones = Anchors.parse(". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D").zones
     ends = {"Broken.example.": NOW + timedelta(hours=1), "mended.example.": NOW - timedelta(hours=1)}
     anchors = Anchors(zones, {dns.name.from_text(name): until for name, until in ends.items()})

@@ -80,7 +80,7 @@ def _security(answer: Answer) -> str:
 
 @pytest.mark.parametrize("ways", ["trusted", "local", "both", "auto"])
 async def test_each_way_tells_secure_from_bogus(lab: Lab, ways: Ways) -> None:
-    """DANE-01 (RFC 4035 4.3): over an honest resolver all ways come to the same, and say which of them it is."""
+    """DANE-01, SEC-71 (RFC 4035 4.3): over an honest resolver all ways come to the same, and say which of them it is."""
     async with lied_to(lab, ways) as world:
         assert _security(await world.resolver.ask(GOOD)) == "secure"
         assert _security(await world.resolver.ask(BOGUS)) == "bogus"
@@ -88,6 +88,18 @@ async def test_each_way_tells_secure_from_bogus(lab: Lab, ways: Ways) -> None:
         assert canary["source"] == ("trusted" if ways == "auto" else ways)
         assert canary["passed"] is True
         assert world.told("resolver.disagreement") == []
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=-20_000), timedelta(days=400)], ids=["before", "after"])
+async def test_a_clock_that_is_wrong_decides_nothing(lab: Lab, wrong: timedelta) -> None:
+    """SEC-84: no proof fits the time then, so that the self-test fails, mail waits, and the alarm names a date."""
+    async with lied_to(lab, "local") as world:
+        world.time.now += wrong
+        answer = await world.resolver.ask(GOOD)
+        assert isinstance(answer, Failed)
+        assert answer.failure is Failure.SUSPENDED
+        (alarm,) = world.told("resolver.suspended")
+        assert (" expired 20" if wrong > timedelta(0) else " is not valid before 20") in alarm["text"]
 
 
 async def test_what_a_liar_stripped_is_not_vouched_for_by_our_own_validation(lab: Lab) -> None:

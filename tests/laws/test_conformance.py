@@ -1,7 +1,8 @@
 """The pages on conformance and the tests agree: what is called tested is proved by a test that bears its ID.
 
 A page `ops/docs/conformance-*.md` has a table for each family of IDs, with ID, source, what holds, and its state,
-`tested` or `open: reason`. A test proves an ID by naming it in its docstring, by itself or in a range (`DANE-09..14`).
+`tested` or `open: reason`. A test proves an ID by naming it in its docstring, by itself or in a range (`DANE-09..14`);
+a story of the corpus, each of which is a test, by naming it in its header (`requires: SEC-02 SEC-09`).
 """
 
 import ast
@@ -13,6 +14,7 @@ import pytest
 from tests.laws.tree import ROOT, modules
 
 PAGES = sorted((ROOT / "ops" / "docs").glob("conformance-*.md"))
+CORPUS = ROOT / "tests" / "corpus"
 FAMILIES = ("DANE", "TLS", "EXT", "SMTP", "DSN", "SUB", "SEC", "STS", "RPT", "RTLS")
 _ID = re.compile(rf"\b({'|'.join(FAMILIES)})-(\d{{2,3}})(?:\.\.(\d{{2,3}}))?\b")
 _STATE = re.compile(r"tested|open: \S.*")
@@ -41,9 +43,18 @@ STATES: Mapping[str, str] = {one: cells[-1] for _, one, cells in ROWS}
 HAVE_PAGE = {one.partition("-")[0] for one in STATES}
 
 
+def stories() -> Iterator[tuple[str, set[str]]]:
+    """Give the file of each story with the IDs that it names."""
+    for path in sorted(CORPUS.rglob("*.story")):
+        header = path.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+        named = " ".join(line for line in header if line.startswith("requires: "))
+        yield path.relative_to(ROOT).as_posix(), set(ids(named))
+
+
 def proved() -> set[str]:
-    """Give the IDs in the docstrings of tests."""
-    return {
+    """Give the IDs in the docstrings of tests and in the headers of stories."""
+    by_story = {one for _, named in stories() for one in named}
+    return by_story | {
         one
         for module in modules("tests")
         for node in ast.walk(module.tree)
@@ -59,6 +70,9 @@ def cited() -> Mapping[str, set[str]]:
         if not module.name.startswith("tests.laws"):
             for one in ids(module.text):
                 found.setdefault(one, set()).add(module.name)
+    for path, named in stories():
+        for one in named:
+            found.setdefault(one, set()).add(path)
     return found
 
 
@@ -92,9 +106,11 @@ def test_what_tests_cite_stands_in_a_page() -> None:
 
 
 def test_the_pages_are_seen() -> None:
-    """The laws above read something: DANE for SMTP and its many tests are there."""
-    assert {"DANE", "TLS", "EXT"} <= HAVE_PAGE
-    assert len(proved() & STATES.keys()) > 100
+    """The laws above read something: DANE for SMTP and DNSSEC with their many tests, and stories with their IDs."""
+    assert {"DANE", "TLS", "EXT", "SEC"} <= HAVE_PAGE
+    assert len(proved() & STATES.keys()) > 200
+    assert all(named for _, named in stories())
+    assert len({one for _, named in stories() for one in named}) > 50
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def test_every_setting_is_flipped() -> None:
     assert {name for _, name, _, _, _ in FLIPS} == {field.name for field in fields(DanePolicy)} - {"mode", "profile"}
 
 
+@pytest.mark.parametrize("profile", list(Profile))
+def test_an_extended_error_alone_bounces_nothing(profile: Profile) -> None:
+    """SEC-80 (RFC 8914 6): anybody on the way can write one; as shipped, bogus needs another proof as well."""
+    assert cell("1 EDE alone", profile, Mode.ENFORCE).split()[0] == "defer"
+
+
 def test_a_second_host_is_tried_before_anything_bounces() -> None:
     """D5, `failure_scope = host`: a bounce needs every host to have been refused on DANE grounds."""
     *profiles, destination = next_columns()

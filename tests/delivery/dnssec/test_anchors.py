@@ -132,3 +132,10 @@ def test_a_negative_anchor_needs_no_anchor_above() -> None:
     """SEC-22: without an anchor on the way up there is simply none in force."""
     anchors = Anchors.parse(f"test. DS {DS}")
     assert anchors.negative_for(name("example.com"), NOW) is None
+
+
+def test_negative_anchors_in_force_are_listed_by_name() -> None:
+    """SEC-22: an operator is told of each, in lower case and with its end; one that has ended is in force no more."""
+    until = NOW + timedelta(seconds=1)
+    anchors = replace(Anchors.parse(f". DS {DS}"), negative={name("B.test"): until, name("old.test"): NOW})
+    assert anchors.in_force(NOW) == {"b.test": until}

@@ -230,7 +230,8 @@ class Walk:
 def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:
     """Tell whether a denial record is that of another zone; the owners of NSEC3 records say so (RFC 5155 section 3)."""
     if signed.rrset.rdtype == dns.rdatatype.NSEC3:
-        return bool(signed.rrset.name.parent() != zone)
+        owner = signed.rrset.name
+        return bool(owner == dns.name.root or owner.parent() != zone)
     return bool(signed.signatures) and all(signature.signer != zone for signature in signed.signatures)
 
 

@@ -80,6 +80,14 @@ def test_a_denial_of_a_zone_above_says_nothing_of_a_name_in_an_insecure_zone() -
     assert outcome.aliases == (dns.name.from_text("h.u.example"),)
 
 
+@pytest.mark.parametrize("asked", ["nothing A", "nothing.example A", "mx.example TLSA"])
+def test_an_nsec3_record_of_the_root_itself_is_that_of_no_zone(asked: str) -> None:
+    """RFC 5155 section 3: such a record has a hash before the name of its zone; one without is passed over."""
+    hashed = dns.rrset.from_text(".", 300, "IN", "NSEC3", "1 0 0 - 0p9mhaveqvm6t7vbl5lop2u3t2rp3tom A")
+    outcome = _judged(PLAIN, asked, lambda _world, message: message.authority.append(hashed))
+    assert (outcome.status, outcome.rrset) == (Status.SECURE, None)
+
+
 # DS records that are an alias
 
 

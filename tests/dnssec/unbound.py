@@ -8,7 +8,7 @@ datagram on loopback.
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -98,8 +98,10 @@ class Unbound:
         """Ask one question, with CD if it is to be `unchecked`. Raises dns.exception.DNSException."""
         query = dns.message.make_query(name, rdtype, want_dnssec=True, payload=4096)
         query.flags |= dns.flags.AD | (dns.flags.CD if unchecked else 0)
-        response, _ = dns.query.udp_with_fallback(query, "127.0.0.1", timeout=20, port=self.port)
-        return response
+        for _ in range(2):  # on a machine that is busy with other things, a datagram may be lost
+            with suppress(dns.exception.Timeout):
+                return dns.query.udp_with_fallback(query, "127.0.0.1", timeout=10, port=self.port)[0]
+        return dns.query.udp_with_fallback(query, "127.0.0.1", timeout=20, port=self.port)[0]
 
     def judge(self, name: dns.name.Name, rdtype: RdataType) -> Verdict:
         """Give the verdict on one question: SERVFAIL is bogus if there is an answer without validation."""

@@ -32,6 +32,10 @@ def _below_dname(case: Case) -> bool:
     return "dn" in case.name.split(".")[1:]  # as all trees call it
 
 
+def _is_alias(case: Case) -> bool:
+    return not {"c", "c2", "cw", "dn"}.isdisjoint(case.name.split("."))
+
+
 @dataclass(frozen=True, slots=True)
 class Why:
     """A kind of difference: what Unbound says, what we say, and when that is so."""
@@ -57,6 +61,7 @@ EXPLAINED = (
         lambda case, _verdict, _outcome: _damaged(case, "fewer labels")),
     Why("secure", "bogus", "DS records with SHA-1 do not count beside others with SHA-256: RFC 4509 3",
         lambda case, _verdict, _outcome: _damaged(case, "one more DS", "wrong DS of SHA-256")),
+    Why("insecure", "bogus", "the same", lambda case, _v, _o: _damaged(case, "one more DS", "wrong DS of SHA-256")),
     Why("insecure", "bogus", "NSEC3 records of one proof must have the same salt and iterations: RFC 5155 8.2",
         lambda case, _verdict, _outcome: _damaged(case, "many iterations", "altered salt", "altered iterations")),
     Why("insecure", "bogus", "the same, where the proof would have been an opt-out",
@@ -69,7 +74,12 @@ EXPLAINED = (
         lambda case, _verdict, _outcome: _damaged(case, "refused", "server failure")),
     Why("failed", "secure", "the same", lambda case, _verdict, _outcome: _damaged(case, "refused", "server failure")),
     Why("failed", "bogus", "the same", lambda case, _verdict, _outcome: _damaged(case, "refused", "server failure")),
+    Why("secure", "bogus", "Unbound asks for the target of an alias anew, and gets what is not damaged",
+        lambda case, _verdict, _outcome: _is_alias(case)),
+    Why("insecure", "bogus", "the same", lambda case, _verdict, _outcome: _is_alias(case)),
     # Believed more than by Unbound:
+    Why("bogus", "insecure", "below an insecure cut nothing need be signed, whoever signed it: RFC 4035 4.3",
+        lambda case, _v, outcome: _damaged(case, "signed by the zone above") and "without DS records" in outcome.why),
     Why("bogus", "secure", "the CNAME that a DNAME makes is all that was asked for, whatever lies behind it: RFC 6672 3.1",
         lambda case, _verdict, _outcome: case.rdtype == "CNAME" and _below_dname(case)),
     Why("insecure", "secure", "the same", lambda case, _verdict, _outcome: case.rdtype == "CNAME" and _below_dname(case)),

@@ -17,12 +17,11 @@ import dns.rdatatype
 
 from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.dnssec.limits import Rules
-from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, show
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone
 from delivery.dnssec.validator import validate
 from delivery.nameserver import NoResponse, Server, exchange
-from delivery.responses import Lifetimes, extended_errors, rcode_failure, records_of
+from delivery.responses import Lifetimes, failure_of, records_of, text_of
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
-from stages.status import EDE_LOCAL_POLICY
 
 MAX_ZONES = 100_000  # names of which the zone is kept
 
@@ -112,9 +111,7 @@ class LocalValidator:
             )  # fmt: skip
         except NoResponse as error:
             return Unanswered(error.failure, str(error))
-        failure = rcode_failure(response)
-        if failure is None and any(error.code in EDE_LOCAL_POLICY for error in extended_errors(response)):
-            failure = Failure.BLOCKED
+        failure = failure_of(response)
         if failure is not None:
             return Unanswered(failure, f"{server} answered {failure.upper()}")
         return Response.of(response)
@@ -125,7 +122,7 @@ def _signers(reply: Reply) -> frozenset[str]:
     if not isinstance(reply, Response):
         return frozenset()
     return frozenset(
-        show(signature.signer)
+        text_of(signature.signer)
         for rrset in (*reply.answer, *reply.authority)
         if rrset.rdtype == dns.rdatatype.RRSIG
         for signature in rrset
@@ -146,7 +143,7 @@ def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, 
         case Status.SECURE | Status.INSECURE:
             pass
     security = Security.SECURE if outcome.status is Status.SECURE else Security.INSECURE
-    aliases = tuple(show(name) for name in outcome.aliases)
+    aliases = tuple(text_of(name) for name in outcome.aliases)
     canonical = aliases[-1] if aliases else question.name
     if outcome.rrset is None:
         until = min(outcome.expires, now + lifetimes.absent)

@@ -27,10 +27,10 @@ from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.doubt import doubt
 from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
-from delivery.responses import Lifetimes, extended_errors, rcode_failure, read
+from delivery.responses import Lifetimes, extended_errors, failure_of, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, Source, examine_as
 from stages.answer import Answer, Failed, Failure, Proof, Question
-from stages.status import EDE_BOGUS, EDE_LOCAL_POLICY, ede_text
+from stages.status import EDE_BOGUS, ede_text
 
 CACHE_SIZE = 50_000
 
@@ -269,10 +269,8 @@ class Resolver:
             response = await exchange(server, question, patience=patience)
         except NoResponse as error:
             return Failed(question, error.failure, str(error), until, resolver=str(server))
-        failure = rcode_failure(response)
+        failure = failure_of(response)
         errors = extended_errors(response)
-        if failure is None and any(error.code in EDE_LOCAL_POLICY for error in errors):
-            failure = Failure.BLOCKED  # what the resolver was told to hide says nothing about the zone
         if failure is None:
             authentic = secured and bool(response.flags & dns.flags.AD)
             return read(question, response, secure=authentic, now=self._now(), lifetimes=lifetimes, source=str(server))

@@ -19,6 +19,7 @@ import dns.rrset
 
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Question, Security
 from stages.records import IP, MX, TLSA, Other, Record
+from stages.status import EDE_LOCAL_POLICY
 
 MAX_ALIASES = 16
 
@@ -62,6 +63,14 @@ def rcode_failure(response: dns.message.Message) -> Failure | None:
     if code in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
         return None
     return _RCODES.get(code, Failure.MALFORMED)
+
+
+def failure_of(response: dns.message.Message) -> Failure | None:
+    """Give the failure that a response stands for: its RCODE, or a policy of the resolver that hides what there is."""
+    failure = rcode_failure(response)
+    if failure is None and any(error.code in EDE_LOCAL_POLICY for error in extended_errors(response)):
+        return Failure.BLOCKED  # what the resolver was told to hide says nothing about the zone
+    return failure
 
 
 def read(

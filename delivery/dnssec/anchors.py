@@ -62,7 +62,7 @@ class Anchors:
 
     def closest(self, name: dns.name.Name) -> tuple[Anchor, ...]:
         """List the anchors at or above a name, the closest first."""
-        return tuple(self.zones[above] for above in _upwards(name) if above in self.zones)
+        return tuple(self.zones[above] for above in upwards(name) if above in self.zones)
 
     def in_force(self, now: datetime) -> dict[str, datetime]:
         """Give the negative anchors in force, by name as people write it."""
@@ -74,7 +74,7 @@ class Anchors:
 
         An anchor that is closer to the name than the negative one is the exception from it: None then.
         """
-        for above in _upwards(name):
+        for above in upwards(name):
             until = self.negative.get(above)
             if until is not None and now < until:
                 return above
@@ -83,7 +83,8 @@ class Anchors:
         return None
 
 
-def _upwards(name: dns.name.Name) -> Iterator[dns.name.Name]:
+def upwards(name: dns.name.Name) -> Iterator[dns.name.Name]:
+    """Give a name and all above it, the root last."""
     for start in range(len(name)):
         yield dns.name.Name(name.labels[start:])
 

@@ -134,8 +134,3 @@ def find(sets: Iterable[dns.rrset.RRset], name: dns.name.Name, rdtype: dns.rdata
     signatures = among.signatures.get((name, rdtype), ())
     ttl = min((one.ttl for one in signatures), default=2**31 - 1)
     return SignedSet(found, tuple(rdata for one in signatures for rdata in one), ttl)
-
-
-def show(name: dns.name.Name) -> str:
-    """Write a name for people: lower case, no trailing dot, "." for the root."""
-    return "." if name == dns.name.root else name.to_text(omit_final_dot=True).lower()

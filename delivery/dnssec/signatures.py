@@ -136,6 +136,11 @@ def verify(
     return Broken(f"RRSIG over {_named(rrset)}{by} {text}", code)
 
 
+def supported(ds: Sequence[DS], rules: Rules) -> list[DS]:
+    """Give the DS records whose algorithm and digest the rules name (RFC 6840 section 5.2)."""
+    return [one for one in ds if one.algorithm in rules.algorithms and one.digest_type in rules.digests]
+
+
 def trusted_keys(
     zone: dns.name.Name,
     dnskeys: SignedSet,
@@ -150,7 +155,7 @@ def trusted_keys(
     `ds` are secure DS records of the zone; `anchors`: keys that are believed without one. None: there are some, but
     none is of an algorithm and digest that the rules name, and the zone is insecure (RFC 6840 section 5.2).
     """
-    usable = [one for one in ds if one.algorithm in rules.algorithms and one.digest_type in rules.digests]
+    usable = supported(ds, rules)
     believed = [key for key in anchors if key.algorithm in rules.algorithms]
     if not usable and not believed:
         nothing = Broken(f"no DS record vouches for the keys of {_show(zone)}", NO_KEY)

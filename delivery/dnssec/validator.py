@@ -6,7 +6,7 @@ link (RFC 7672 section 2.1.3). Nothing that cannot be proven is ever insecure: o
 records makes a zone so. Work is bounded by `Rules`; what would cost more is indeterminate.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,15 +14,15 @@ import dns.name
 import dns.rdatatype
 import dns.rrset
 
-from delivery.dnssec.anchors import Anchors
+from delivery.dnssec.anchors import Anchors, upwards
 from delivery.dnssec.denial import Unproven, no_closer_match, nodata, nxdomain
 from delivery.dnssec.limits import BudgetExceeded, Rules
-from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find, show
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet
-from delivery.dnssec.zones import BOGUS_TTL, FOREVER, SIGNATURE_MISSING, Known, Walk, signed_by
+from delivery.dnssec.zones import BOGUS_TTL, FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
+from delivery.responses import text_of
 from stages.answer import Failure, Question
 
-_INDETERMINATE = 5  # info-code of RFC 8914
 _CNAME = dns.rdatatype.CNAME
 
 
@@ -31,7 +31,7 @@ def validate(
 ) -> Generator[Question, Reply, Outcome]:
     """Judge the reply to a question; `known` keeps what was found of zones, for the next question."""
     if isinstance(reply, Unanswered):
-        return Outcome(Status.INDETERMINATE, now, (), f"{question}: {reply.text}", _INDETERMINATE, reply.failure)
+        return Outcome(Status.INDETERMINATE, now, (), f"{question}: {reply.text}", INDETERMINATE, reply.failure)
     work = _Work(Walk(anchors, rules, now, known), reply)
     try:
         return (yield from work.run(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
@@ -62,7 +62,7 @@ class _Work:
             dname = self._dname(name)
             found = find(self.reply.answer, name, rdtype)
             if found is not None and self.reply.nxdomain:
-                return self._failed(Failure.MALFORMED, f"{show(name)}: NXDOMAIN, and yet there are records")
+                return self._failed(Failure.MALFORMED, f"{text_of(name)}: NXDOMAIN, and yet there are records")
             if found is not None and (dname is None or found.signatures):
                 broken = yield from self._positive(found)
                 return broken or self._outcome(found.rrset)
@@ -71,7 +71,7 @@ class _Work:
                 if self.aliases and name not in asked and not self._is_denied(name):
                     reply = yield from self.walk.ask(name, dns.rdatatype.to_text(rdtype))
                     if isinstance(reply, Unanswered):
-                        why = f"{show(name)}, which is what an alias leads to: {reply.text}"
+                        why = f"{text_of(name)}, which is what an alias leads to: {reply.text}"
                         return self._failed(reply.failure, why)
                     self.reply = reply
                     asked.add(name)
@@ -83,12 +83,12 @@ class _Work:
                 return broken
             target = _target(alias.rrset, name)
             if target is None:
-                return self._failed(Failure.CHAIN, f"the DNAME at {show(alias.rrset.name)} makes too long a name")
+                return self._failed(Failure.CHAIN, f"the DNAME at {text_of(alias.rrset.name)} makes too long a name")
             if rdtype == _CNAME:  # the CNAME that the DNAME makes is what was asked for
                 made = dns.rrset.from_text(name, alias.rrset.ttl, "IN", "CNAME", target.to_text())
                 return self._outcome(made)
             if target in seen or len(seen) > self.walk.rules.links:
-                return self._failed(Failure.CHAIN, f"the aliases of {show(name)} go in a circle or are too many")
+                return self._failed(Failure.CHAIN, f"the aliases of {text_of(name)} go in a circle or are too many")
             seen.add(target)
             self.aliases.append(target)
             name = target
@@ -111,7 +111,7 @@ class _Work:
 
     def _positive(self, signed: SignedSet) -> Generator[Question, Reply, Outcome | None]:
         """Authenticate one record set; an outcome ends the work."""
-        owner, what = signed.rrset.name, f"{show(signed.rrset.name)}/{dns.rdatatype.to_text(signed.rrset.rdtype)}"
+        owner, what = signed.rrset.name, f"{text_of(signed.rrset.name)}/{dns.rdatatype.to_text(signed.rrset.rdtype)}"
         self._until(self.walk.now + timedelta(seconds=signed.rrset.ttl))
         zone = yield from self._zone_by_signer(owner, signed.signatures, signed.rrset.rdtype)
         if zone.status is not Status.SECURE:
@@ -129,9 +129,11 @@ class _Work:
             walk = self.walk
             proof = no_closer_match(owner, outcome.wildcard, zone.name, denials, walk.rules, walk.budget)
             if isinstance(proof, Unproven):
-                why = f"{what} is made from {show(outcome.wildcard)}, and nothing proves that no closer name exists: "
+                why = (
+                    f"{what} is made from {text_of(outcome.wildcard)}, and nothing proves that no closer name exists: "
+                )
                 return self._bogus(what, why + proof.why, proof.code, zone)
-            secure, text = proof.secure, f", made from {show(outcome.wildcard)}: {proof.text}"
+            secure, text = proof.secure, f", made from {text_of(outcome.wildcard)}: {proof.text}"
             self._until(*(denial.expires for denial in denials))
         self._until(outcome.expires, zone.expires)
         self._add(zone, what, Status.SECURE if secure else Status.INSECURE, signed_by(outcome) + text)
@@ -142,7 +144,7 @@ class _Work:
     def _negative(
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
     ) -> Generator[Question, Reply, Outcome | None]:
-        what = f"{show(name)}/{dns.rdatatype.to_text(rdtype)}"
+        what = f"{text_of(name)}/{dns.rdatatype.to_text(rdtype)}"
         signatures = [rdata for rrset in self.reply.authority if rrset.rdtype == dns.rdatatype.RRSIG for rdata in rrset]
         self._until(self.walk.now + _denial_ttl(self.reply))
         zone = yield from self._zone_by_signer(name, signatures, rdtype)
@@ -160,7 +162,7 @@ class _Work:
             denial = "does not exist" if self.reply.nxdomain else "has no such record"
             why = f"nothing proves that {what} {denial}: {proof.why}"
             return (yield from self._unless_insecure(_home(name, rdtype), what, why, proof.code, zone))
-        soa = next((one for one in map(self._soa, _above(name)) if one is not None), None)
+        soa = next((one for one in map(self._soa, upwards(name)) if one is not None), None)
         if soa is not None:  # it says how long the denial holds, and must be of the zone, too (RFC 4035 section 3.2.3)
             outcome = walk.verified(soa, zone)
             if isinstance(outcome, Broken):
@@ -180,7 +182,7 @@ class _Work:
         """Name a record set of the denial of which only the signature came; empty if there is none."""
         for rrset in self.reply.authority:
             if rrset.rdtype == dns.rdatatype.RRSIG and find(self.reply.authority, rrset.name, rrset.covers) is None:
-                return f"{show(rrset.name)}/{dns.rdatatype.to_text(rrset.covers)}"
+                return f"{text_of(rrset.name)}/{dns.rdatatype.to_text(rrset.covers)}"
         return ""
 
     # Zones
@@ -219,7 +221,7 @@ class _Work:
 
     def _add(self, zone: Zone, what: str, status: Status, text: str) -> None:
         self._chain(zone)
-        self.links.append(Link(show(zone.name), what, status, text))
+        self.links.append(Link(text_of(zone.name), what, status, text))
         if status is Status.INSECURE:
             self.weakest, self.why = Status.INSECURE, self.why or text
 
@@ -239,7 +241,7 @@ class _Work:
 
     def _bogus(self, what: str, why: str, code: int, zone: Zone) -> Outcome:
         self._chain(zone)
-        self.links.append(Link(show(zone.name), what, Status.BOGUS, why))
+        self.links.append(Link(text_of(zone.name), what, Status.BOGUS, why))
         return Outcome(Status.BOGUS, self.walk.now + BOGUS_TTL, tuple(self.links), why, code)
 
     def _failed(self, failure: Failure, why: str) -> Outcome:
@@ -256,12 +258,6 @@ class _Work:
 def _home(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.name.Name:
     """Give the lowest name at which the zone of a record set can begin: DS stands above (RFC 4035 section 3.1.4.1)."""
     return name.parent() if rdtype == dns.rdatatype.DS and name != dns.name.root else name
-
-
-def _above(name: dns.name.Name) -> Iterator[dns.name.Name]:
-    """Give a name and all above it, the root last."""
-    for start in range(len(name)):
-        yield dns.name.Name(name.labels[start:])
 
 
 def _target(alias: dns.rrset.RRset, name: dns.name.Name) -> dns.name.Name | None:

@@ -18,15 +18,16 @@ import dns.rrset
 from delivery.dnssec.anchors import Anchor, Anchors
 from delivery.dnssec.denial import Denial, Unproven, no_ds, nodata, nxdomain
 from delivery.dnssec.limits import Budget, Rules
-from delivery.dnssec.replies import Link, Reply, Response, Status, Unanswered, Zone, find, show
-from delivery.dnssec.signatures import Broken, SignedSet, Verified, trusted_keys, verify
+from delivery.dnssec.replies import Link, Reply, Response, Status, Unanswered, Zone, find
+from delivery.dnssec.signatures import Broken, SignedSet, Verified, supported, trusted_keys, verify
+from delivery.responses import text_of
 from stages.answer import Failure, Question
 
 Known = MutableMapping[dns.name.Name, Zone]
 
 FOREVER = timedelta(days=1)  # the longest that a proof is believed without being made again
 BOGUS_TTL = timedelta(seconds=60)  # how long a broken chain is remembered (RFC 4035 section 4.7)
-KEY_MISSING, SIGNATURE_MISSING, PROOF_MISSING = 9, 10, 12  # info-codes of RFC 8914
+INDETERMINATE, KEY_MISSING, SIGNATURE_MISSING, PROOF_MISSING = 5, 9, 10, 12  # info-codes of RFC 8914
 _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 
 
@@ -43,7 +44,7 @@ class Walk:
     def ask(self, name: dns.name.Name, rdtype: str) -> Generator[Question, Reply, Reply]:
         """Ask for a record set; the budget counts the question, and the records that come."""
         self.budget.query(len(name))
-        reply = yield Question(show(name), rdtype)
+        reply = yield Question(text_of(name), rdtype)
         if isinstance(reply, Response):
             self.budget.read(reply.records)
         return reply
@@ -52,7 +53,7 @@ class Walk:
         """Give the zone that holds a name, or the place above it where the chain of trust ends."""
         negative = self.anchors.negative_for(target, self.now)
         if negative is not None:
-            link = Link(show(negative), "negative trust anchor", Status.INSECURE, "validation is switched off here")
+            link = Link(text_of(negative), "negative trust anchor", Status.INSECURE, "validation is switched off here")
             return Zone(negative, Status.INSECURE, self.now + BOGUS_TTL, (), (link,), link.text)
         zone, at = yield from self._start(target)
         while zone.status is Status.SECURE and len(at) < len(target):
@@ -103,7 +104,7 @@ class Walk:
         """Give the deepest name on the way of which the zone is known, beginning at an anchor."""
         anchors = self.anchors.closest(target)
         if not anchors:
-            why = f"no trust anchor is above {show(target)}"
+            why = f"no trust anchor is above {text_of(target)}"
             nowhere = Zone(dns.name.root, Status.INSECURE, self.now + FOREVER, (), (), why)
             return nowhere, dns.name.root  # RFC 4033 section 5: indeterminate there, insecure here (erratum 5395)
         top = min(len(anchor.zone) for anchor in anchors[:1])
@@ -132,21 +133,23 @@ class Walk:
         """Find out whether a name below a secure zone is a cut, and whether the chain goes on there."""
         reply = yield from self.ask(at, "DS")
         if isinstance(reply, Unanswered):
-            return self._unanswered(at, reply, f"{show(at)}/DS", parent)
+            return self._unanswered(at, reply, f"{text_of(at)}/DS", parent.links)
         ds = find(reply.answer, at, dns.rdatatype.DS)
         if ds is None:
             return self._without_ds(parent, at, reply)
         if reply.nxdomain:
             contradiction = Unanswered(Failure.MALFORMED, "NXDOMAIN, and yet there are records")
-            return self._unanswered(at, contradiction, f"{show(at)}/DS", parent)
+            return self._unanswered(at, contradiction, f"{text_of(at)}/DS", parent.links)
         outcome = self.verified(ds, parent)
         if isinstance(outcome, Broken):
             return self._broken(at, outcome.why, outcome.code, parent.links)
         if outcome.wildcard is not None:
-            return self._broken(at, f"the DS records of {show(at)} come from a wildcard", PROOF_MISSING, parent.links)
-        link = Link(show(parent.name), f"{show(at)}/DS", Status.SECURE, signed_by(outcome))
+            return self._broken(
+                at, f"the DS records of {text_of(at)} come from a wildcard", PROOF_MISSING, parent.links
+            )
+        link = Link(text_of(parent.name), f"{text_of(at)}/DS", Status.SECURE, signed_by(outcome))
         anchor = Anchor(at, tuple(ds.rrset))
-        if self._is_supported(anchor):
+        if supported(anchor.ds, self.rules):
             reply = yield from self.ask(at, "DNSKEY")
             zone = self._with_keys(at, reply, anchor, (*parent.links, link))
         else:  # whatever its keys are (RFC 6840 section 5.2)
@@ -155,9 +158,9 @@ class Walk:
 
     def _with_keys(self, name: dns.name.Name, reply: Reply, anchor: Anchor, links: tuple[Link, ...]) -> Zone:
         """Take the keys of a zone that fit its DS records or its anchor."""
-        what = f"{show(name)}/DNSKEY"
+        what = f"{text_of(name)}/DNSKEY"
         if isinstance(reply, Unanswered):
-            return Zone(name, Status.INDETERMINATE, self.now, (), links, f"{what}: {reply.text}", 5, reply.failure)
+            return self._unanswered(name, reply, what, links)
         signed = find(reply.answer, name, dns.rdatatype.DNSKEY)
         if signed is None:
             return self._broken(name, f"{what} is missing", KEY_MISSING, links)
@@ -167,16 +170,12 @@ class Walk:
         if isinstance(found, Broken):
             return self._broken(name, found.why, found.code, links)
         keys, verified = found
-        link = Link(show(name), what, Status.SECURE, signed_by(verified))
+        link = Link(text_of(name), what, Status.SECURE, signed_by(verified))
         return Zone(name, Status.SECURE, min(verified.expires, self.now + FOREVER), keys, (*links, link))
 
-    def _is_supported(self, anchor: Anchor) -> bool:
-        rules = self.rules
-        return any(one.algorithm in rules.algorithms and one.digest_type in rules.digests for one in anchor.ds)
-
     def _unsupported(self, name: dns.name.Name, links: tuple[Link, ...]) -> Zone:
-        why = f"no DS record of {show(name)} is of an algorithm and digest that are supported"
-        link = Link(show(name), f"{show(name)}/DNSKEY", Status.INSECURE, why)
+        why = f"no DS record of {text_of(name)} is of an algorithm and digest that are supported"
+        link = Link(text_of(name), f"{text_of(name)}/DNSKEY", Status.INSECURE, why)
         return Zone(name, Status.INSECURE, self.now + FOREVER, (), (*links, link), why)
 
     def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
@@ -199,11 +198,11 @@ class Walk:
                 if not isinstance(proof, Unproven) and proof.secure:
                     return replace(parent, expires=expires)
         if isinstance(proof, Unproven):
-            why = f"nothing proves that {show(at)} has no DS records: {proof.why}"
+            why = f"nothing proves that {text_of(at)} has no DS records: {proof.why}"
             return self._broken(at, why, proof.code, parent.links)
         if reply.nxdomain and proof.secure:
             return replace(parent, expires=expires)  # nothing is there or below
-        link = Link(show(parent.name), f"{show(at)}/DS", Status.INSECURE, proof.text)
+        link = Link(text_of(parent.name), f"{text_of(at)}/DS", Status.INSECURE, proof.text)
         return Zone(at, Status.INSECURE, expires, (), (*parent.links, link), proof.text)
 
     def _alias(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
@@ -215,15 +214,15 @@ class Walk:
                 outcome = self.verified(signed, parent)
                 if isinstance(outcome, Verified) and outcome.wildcard is None:
                     return replace(parent, expires=min(parent.expires, outcome.expires))
-        why = f"{show(at)}/DS is answered with an alias that the zone {show(parent.name)} has not signed"
+        why = f"{text_of(at)}/DS is answered with an alias that the zone {text_of(parent.name)} has not signed"
         return self._broken(at, why, SIGNATURE_MISSING, parent.links)
 
-    def _unanswered(self, name: dns.name.Name, reply: Unanswered, what: str, parent: Zone) -> Zone:
+    def _unanswered(self, name: dns.name.Name, reply: Unanswered, what: str, links: tuple[Link, ...]) -> Zone:
         why = f"{what}: {reply.text}"
-        return Zone(name, Status.INDETERMINATE, self.now, (), parent.links, why, 5, reply.failure)
+        return Zone(name, Status.INDETERMINATE, self.now, (), links, why, INDETERMINATE, reply.failure)
 
     def _broken(self, name: dns.name.Name, why: str, code: int, links: tuple[Link, ...]) -> Zone:
-        link = Link(show(name), "chain of trust", Status.BOGUS, why)
+        link = Link(text_of(name), "chain of trust", Status.BOGUS, why)
         return Zone(name, Status.BOGUS, self.now + BOGUS_TTL, (), (*links, link), why, code)
 
 
@@ -238,6 +237,6 @@ def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:
 def signed_by(outcome: Verified) -> str:
     """Say by which key and for how long a record set is signed."""
     return (
-        f"signed by {show(outcome.signer)}/{outcome.algorithm}/{outcome.key_tag}, "
+        f"signed by {text_of(outcome.signer)}/{outcome.algorithm}/{outcome.key_tag}, "
         f"{outcome.inception:%Y-%m-%dT%H:%MZ} to {outcome.expiration:%Y-%m-%dT%H:%MZ}"
     )

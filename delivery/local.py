@@ -60,7 +60,16 @@ class LocalValidator:
         return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
 
     async def judge(self, server: Server, question: Question) -> Outcome:
-        """Ask, ask for whatever the proof needs, and give the outcome with its chain."""
+        """Ask, ask for whatever the proof needs, and give the outcome with its chain, all within `Rules.time`."""
+        limit = self._settings.rules.time.total_seconds()
+        try:
+            async with asyncio.timeout(limit):
+                return await self._proven(server, question)
+        except TimeoutError:
+            why = f"{question}: {server} took more than {limit:g} s for one question, with all that its proof needs"
+            return Outcome(Status.INDETERMINATE, self._now(), (), why, None, Failure.TIMEOUT)
+
+    async def _proven(self, server: Server, question: Question) -> Outcome:
         settings = self._settings
         reply = await self._fetch(server, question)
         work = validate(question, reply, settings.anchors, settings.rules, self._now(), self._known)

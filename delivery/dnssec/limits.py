@@ -45,6 +45,8 @@ class Rules:
     """Queries sent for one question; each counts 1, and 1 more for every 8 labels of its name."""
     records: int = 300
     """Records read for one question, in the answers to those queries, and in any one message."""
+    time: timedelta = timedelta(seconds=20)
+    """How long one resolver is asked for one question, with all that its proof needs (counted by whoever asks)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an algorithm or digest that nothing here can compute: it would count as broken."""

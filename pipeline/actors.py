@@ -8,26 +8,28 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
-from dramatiq.errors import Retry
-from dramatiq.middleware import CurrentMessage, Middleware, MiddlewareError
+from dramatiq.middleware import Middleware, MiddlewareError
 
 from pipeline import log
 from pipeline.broker import make_broker
 from pipeline.config import load
+from pipeline.crew import Crew
 from pipeline.line import build
-from pipeline.nudges import Nudger
-from pipeline.runner import Runner, StageBroke, TransientLookup
+from pipeline.nudges import Nudger, Together
+from pipeline.runner import Runner, StageBroke
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Level, Stage
 
+GRACE = 20.0  # seconds for transactions under way; less than what supervisors give
 LAST_WORDS = 3.0  # seconds for jobs that are broken off at the end
 _named = os.environ.get("DANEPIPE_CONFIG")
 config = load(Path(_named) if _named else None, os.environ)
@@ -41,6 +43,10 @@ class WorkerProcess(Middleware):
         self._stack: contextlib.AsyncExitStack | None = None
         self._checks: asyncio.Task[None] | None = None
         self._runner: Runner | None = None
+        self._crew: Crew | None = None
+        self._queues: frozenset[str] | None = None
+        self._until = 0.0
+        self.grace = GRACE
         self.ended = threading.Event()  # whoever ends the worker sets it, so that a start that waits ends too
 
     @property
@@ -50,11 +56,22 @@ class WorkerProcess(Middleware):
             raise RuntimeError("actors run only inside a worker: danepipe work, or dramatiq pipeline.actors")
         return self._runner
 
+    @property
+    def crew(self) -> Crew:
+        """Give the crew. Raises RuntimeError outside a running worker."""
+        if self._crew is None:
+            raise RuntimeError("actors run only inside a worker: danepipe work, or dramatiq pipeline.actors")
+        return self._crew
+
+    def _runs(self, stage: Stage) -> bool:
+        return self._queues is None or stage.name in self._queues
+
     def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
         """Open, before any thread takes a job; a Redis that is away is waited for.
 
         Raises `MiddlewareError`, which ends the start, for what waiting does not mend.
         """
+        self._queues = frozenset(worker.consumer_whitelist) if worker.consumer_whitelist else None
         told = False
         while not self.ended.is_set():
             try:
@@ -71,6 +88,7 @@ class WorkerProcess(Middleware):
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
         """Let the jobs that run take nothing new."""
+        self._until = time.monotonic() + self.grace
         if self._runner is not None:
             self._runner.end()
 
@@ -87,21 +105,20 @@ class WorkerProcess(Middleware):
 
     async def _open(self) -> None:
         log.configure(role="work", file=config.log.file, level=config.log.level, form=config.log.format)
-        nudger = Nudger(redis_url(config), line, broker)
-
-        async def nudge(names: Any) -> None:
-            await asyncio.to_thread(nudger.send, names)
-
+        nudges = Together(Nudger(redis_url(config), line, broker).send)
         async with contextlib.AsyncExitStack() as stack:
-            spine = await stack.enter_async_context(Spine.open(config, nudge))
+            spine = await stack.enter_async_context(Spine.open(config, nudges.nudge))
             resolver = spine.resolver()
             stack.push_async_callback(resolver.aclose)
-            self._runner = spine.runner(resolver)
+            self._runner = spine.runner(resolver, self._runs)
+            self._crew = Crew(self._runner, config.work.destinations, config.dns.retry, _again)
             self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval))
             self._stack = stack.pop_all()
         log.emit("process.started")
 
     async def _close(self) -> None:
+        if self._crew is not None:
+            await self._crew.finish(max(0.0, self._until - time.monotonic()))
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:  # jobs whose time is over, and the checks of the resolver
             task.cancel()
@@ -131,35 +148,20 @@ def _place_actor(stage: Stage) -> Callable[[], Any]:
     return run
 
 
-def _destination_actor(stage: Stage) -> Callable[[list[str]], Any]:
-    async def run(destinations: list[str]) -> None:
-        tried = _retries()
-        patience: tuple[timedelta, ...] = tuple(config.dns.retry)
-        last = tried >= len(patience)
-
-        async def one(key: str) -> None:
-            try:
-                await process.runner.run_destination(stage, key, last_try=last)
-            except TransientLookup as error:
-                delay = patience[tried]
-                await process.runner.ledger.hush(f"to:{key}", delay + timedelta(seconds=2))
-                if len(destinations) > 1:  # each comes back by itself
-                    message = broker.get_actor(stage.name).message([key])
-                    await asyncio.to_thread(broker.enqueue, message, delay=int(delay.total_seconds() * 1000))
-                    return
-                raise Retry(str(error), delay=int(delay.total_seconds() * 1000)) from error
-
-        results = await asyncio.gather(*(one(key) for key in destinations), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+def _destination_actor(stage: Stage) -> Callable[..., Any]:
+    async def run(destinations: list[str], tried: int = 0) -> None:
+        await process.crew.take(stage, destinations, tried)
 
     return run
 
 
-def _retries() -> int:
-    message = CurrentMessage.get_current_message()
-    return int(message.options.get("retries", 0)) if message is not None else 0
+async def _again(stage: Stage, keys: Sequence[str], tried: int, pause: timedelta) -> None:
+    """Bring a destination job back after a while. A failure is logged: the sweep of the clock makes it good."""
+    message = broker.get_actor(stage.name).message(list(keys), tried)
+    try:
+        await asyncio.to_thread(broker.enqueue, message, delay=int(pause.total_seconds() * 1000) or None)
+    except Exception as error:  # noqa: BLE001 - whatever the broker raises, the mail is in the ledger
+        log.emit("nudge.failed", level="warning", names=[f"to:{key}" for key in keys], error=repr(error))
 
 
 for _stage in line.stages:

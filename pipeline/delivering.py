@@ -4,10 +4,11 @@ What a host has taken is never sent again for a fault of ours: where ruling on i
 Redis being away after the host's reply is waited out for as long as the lease may hold (SMTP-57).
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from pipeline import log
 from pipeline.desk import Desk, StageBroke
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
-from pipeline.store.ledger import Changes
+from pipeline.store.ledger import Changes, Ledger, Row, Taken
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
@@ -30,24 +31,33 @@ class Deliverer(Desk):
     """Runs the stage that wants an `Attempt`, one connection a job."""
 
     async def deliver(self, stage: Stage, key: str) -> None:
-        """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled."""
-        tools = self._tools
+        """Deliver by the plan that was left for the destination; without one, have a new plan made if mail waits."""
         payload = await self.ledger.handed(stage.name, key)
-        if payload is None:
-            if await self.ledger.backlog(key):
-                await tools.nudge([f"to:{key}"])
-            return
-        planned = decode(Planned, payload)
+        try:
+            handed = None if payload is None else decode(Handed, payload)
+        except CodecError:  # as another version writes it: a new one is made soon
+            handed = None
+        if handed is not None:
+            await self.carry(stage, key, uuid4().hex, handed, [])
+        elif await self.ledger.backlog(key):
+            await self._tools.nudge([f"to:{key}"])
+
+    async def carry(self, stage: Stage, key: str, token: str, handed: "Handed", held: "list[Hand]") -> None:
+        """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled.
+
+        `held` is what the token has taken already; it comes first.
+        """
+        tools, planned = self._tools, handed.planned
         policy = tools.policy_for(planned.plan.destination)
-        token = uuid4().hex
         if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
+            await self.ledger.give_back(token)  # those who hold the connections will take it
             return
         backlog = 0
         under_way: dict[MessageId, _UnderWay] = {}
         try:
             async with self._leased(token, slot=key):
                 try:
-                    await self._drain(stage, token, planned, policy, under_way)
+                    await self._drain(stage, token, handed, policy, deque(held), under_way)
                 except (StoreFull, StoreUnavailable):
                     raise
                 except Exception as error:
@@ -61,34 +71,56 @@ class Deliverer(Desk):
             await tools.nudge([f"{stage.name}:to:{key}"])
 
     async def _drain(
-        self, stage: Stage, token: str, planned: Planned, policy: Policy, under_way: "dict[MessageId, _UnderWay]"
-    ) -> None:
-        tools = self._tools
+        self, stage: Stage, token: str, handed: "Handed", policy: Policy, held: "deque[Hand]",
+        under_way: "dict[MessageId, _UnderWay]",
+    ) -> None:  # fmt: skip
+        tools, planned = self._tools, handed.planned
         key = planned.plan.destination.key
         deadline = tools.now() + tools.limits.fair_time
 
         async def parcels() -> AsyncIterator[Parcel]:
-            for _ in range(tools.limits.fair_share):
+            for left in range(tools.limits.fair_share, 0, -1):
                 if self.ending or tools.now() > deadline:
                     return
-                groups = await self.ledger.claim(f"ready:{key}", token, 1, self._lease_end())
-                if not groups:
+                if not held and not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held):
                     return
-                (row,) = await self.ledger.rows(groups)
+                hand = held.popleft()
                 try:
-                    message = self.ledger.read(groups[0], row)
+                    message = hand.read()
                 except CodecError as error:
-                    await self._set_aside(stage, token, groups[0], error)
+                    await self._set_aside(stage, token, hand.group, error)
                     continue
                 if message is None or not message.recipients:
-                    await self.ledger.commit(token, groups[0], Changes())
+                    await self.ledger.commit(token, hand.group, Changes())
                     continue
-                under_way[message.id] = _UnderWay(groups[0], message, tools.now())
-                yield Parcel(message, partial(self.ledger.content, message.id))
+                self._log_plan(handed, message, hand)
+                under_way[message.id] = _UnderWay(hand.group, message, tools.now())
+                yield Parcel(message, partial(self._content, message.id, hand.content))
 
         async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
             async for attempt in attempts:
                 await self._judge(stage, token, planned, policy, attempt, under_way)
+
+    async def _take(self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]") -> bool:
+        """Take some more of the ready queue, and call for one more connection where that is long."""
+        more = f"{stage.name}:to:{key}"
+        taken = await self.ledger.take(
+            f"ready:{key}", token, count, self._lease_end(), bring="mail", helper=more, most=policy.limits.connections
+        )
+        if taken.more:
+            await self._tools.nudge([more])
+        held.extend(hands(self.ledger, taken, "mail"))
+        return bool(held)
+
+    async def _content(self, message: MessageId, given: bytes | None) -> bytes:
+        return given if given is not None else await self.ledger.content(message)
+
+    def _log_plan(self, handed: "Handed", message: Message, hand: "Hand") -> None:
+        """Say of a message that came after the plan was made that it goes by that plan, as the stage before would."""
+        if handed.reason is not None and not hand.ruled:
+            before = self._tools.line.destinations[-2]
+            verdict = Proceed(message.recipient_ids, None, handed.reason)
+            self._log(before, message, verdict, timedelta(0))
 
     async def _judge(
         self, stage: Stage, token: str, planned: Planned, policy: Policy, attempt: Attempt,
@@ -134,6 +166,37 @@ class Deliverer(Desk):
             stage, key, token, work.group, work.message, verdicts,
             [replace(self._noted(one, reason), state=State.HELD) for one in taken],
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Handed:
+    """A plan as it is left for the stage that delivers, with the reason of the stage that made it."""
+
+    planned: Planned
+    reason: Reason | None = None
+
+
+class Hand:
+    """A group that was taken, as Redis gave it. `ruled`: the stage before has ruled on it in this job."""
+
+    __slots__ = ("_ledger", "_row", "content", "group", "ruled")
+
+    def __init__(self, ledger: Ledger, group: str, row: Row, content: bytes | None, *, ruled: bool) -> None:
+        self._ledger = ledger
+        self._row = row
+        self.group = group
+        self.content = content
+        self.ruled = ruled
+
+    def read(self) -> Message | None:
+        """Give the message; None if it is gone. Raises `CodecError`."""
+        return self._ledger.read(self.group, self._row)
+
+
+def hands(ledger: Ledger, taken: Taken, bring: str, *, ruled: bool = False) -> list[Hand]:
+    """Split what was taken: with "mail" the content stands in front of the row."""
+    mail = bring == "mail"
+    return [Hand(ledger, group, row[mail:], row[0] if mail else None, ruled=ruled) for group, row in taken.groups]
 
 
 class _UnderWay:

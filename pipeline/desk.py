@@ -20,7 +20,7 @@ from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Changes, Committed, Ledger, group_of, number_of
 from stages.contract import Facts, Level, Notice, NoticeKind, Owed, Stage
 from stages.destination import Destination
-from stages.message import Message, MessageId, Recipient, RecipientId, State
+from stages.message import Message, MessageId, Recipient, RecipientId, State, message_of
 from stages.policy import DanePolicy, Policy
 from stages.reason import Reason
 from stages.retry import GiveUp, Schedule, after_defer, note_failure
@@ -37,13 +37,15 @@ class StageBroke(Exception):  # noqa: N818 - it says what happened
 class Limits:
     """Bounds of one job: groups a claim, seconds of lease, messages a connection job may take, seconds it may last.
 
-    `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis.
+    `commits`: groups of a batch that are committed at a time, which then share one write to the disk of Redis. `hand`:
+    groups that a connection takes at a time.
     `plan_floor` and `plan_ceiling` bound how long a plan is used, and so how long it can outlive the trust in the
     resolver that it rests on. `aside`: how long a group over which a stage broke rests before it is tried again.
     """
 
     batch: int = 100
-    commits: int = 16
+    commits: int = 50
+    hand: int = 10
     lease: timedelta = timedelta(seconds=60)
     fair_share: int = 100
     fair_time: timedelta = timedelta(seconds=30)
@@ -67,6 +69,19 @@ class Tools:
     now: Callable[[], datetime]
     chance: Callable[[], float]
     limits: Limits
+    runs: Callable[[Stage], bool] = lambda _stage: True  # whether this process runs a stage
+
+
+def shares_of(verdicts: Sequence[Verdict]) -> dict[MessageId, list[Verdict]]:
+    """Split verdicts over several messages into those over each."""
+    shares: dict[MessageId, list[Verdict]] = {}
+    for verdict in verdicts:
+        named: dict[MessageId, list[RecipientId]] = {}
+        for recipient in verdict.recipients:
+            named.setdefault(message_of(recipient), []).append(recipient)
+        for message, recipients in named.items():
+            shares.setdefault(message, []).append(replace(verdict, recipients=tuple(recipients)))
+    return shares
 
 
 class Desk:
@@ -123,12 +138,9 @@ class Desk:
             seconds=round(elapsed.total_seconds(), 6),
         )
 
-    def _log_shares(self, stage: Stage, message: Message, verdicts: Sequence[Verdict], elapsed: timedelta) -> None:
-        mine = set(message.recipient_ids)
-        for verdict in verdicts:
-            share = tuple(recipient for recipient in verdict.recipients if recipient in mine)
-            if share:
-                self._log(stage, message, replace(verdict, recipients=share), elapsed)
+    def _log_shares(self, stage: Stage, message: Message, shares: Sequence[Verdict], elapsed: timedelta) -> None:
+        for share in shares:
+            self._log(stage, message, share, elapsed)
 
     # Effects of verdicts
 
@@ -218,20 +230,18 @@ class Desk:
         verdicts: Sequence[Verdict],
         held: Sequence[Recipient] = (),
     ) -> None:
-        """Commit the verdicts on one group; recipients that proceed stay in the ready queue."""
+        """Commit the verdicts on one group, which name nobody else; recipients that proceed stay in the ready queue."""
         changes = Changes()
         if held:
             for recipient in held:
                 changes.put(recipient)
             changes.hold(group_of(message.id, (number_of(one.id) for one in held)), self._tools.now())
-        dane = self._tools.policy_for(Destination.parse(key)).dane
-        mine = set(message.recipient_ids)
         for verdict in verdicts:
-            share = tuple(recipient for recipient in verdict.recipients if recipient in mine)
-            if share and isinstance(verdict, Proceed):
-                changes.to_ready(key, group_of(message.id, map(number_of, share)))
-            elif share and not isinstance(verdict, Proceed):
-                self._settle(stage, message, replace(verdict, recipients=share), changes, dane)
+            if isinstance(verdict, Proceed):
+                changes.to_ready(key, group_of(message.id, map(number_of, verdict.recipients)))
+            else:
+                dane = self._tools.policy_for(Destination.parse(key)).dane
+                self._settle(stage, message, verdict, changes, dane)
         committed = await self._commit(token, group, changes)
         await self._tools.nudge(sorted(self._after(message, group, committed)))
 

@@ -5,10 +5,14 @@ never by an operator). Lines carry `event`, `level`, `timestamp` (UTC, RFC 3339)
 the kind. `configure` is called once for each process; until then events go to stderr for a human to read.
 """
 
+import asyncio
+import atexit
 import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -50,11 +54,17 @@ EVENTS: Mapping[str, str] = {
 }
 
 
+_BUFFER = 1 << 20  # octets: what is written together reaches the file by one call
+
+
 class _Output:
     """Where lines go: one stream of this process."""
 
     def __init__(self) -> None:
         self.stream: TextIO = sys.stderr
+        self.shared_file = False
+        self.pid = os.getpid()
+        self.logger: Any = None  # bound once: to bind it costs more than to write a line
         self.threshold = LEVELS["info"]
         self.role = ""
 
@@ -81,33 +91,77 @@ def _plain(value: Any) -> Any:
 
 def _render_json(_logger: Any, _name: str, event: Any) -> str:
     return orjson.dumps(
-        dict(event), default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+        event, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
     ).decode()
 
 
 def _stamp(_logger: Any, _name: str, event: Any) -> Any:
     # the order in which a reader looks: when, what, who
-    head = {"timestamp": event.pop("timestamp", ""), "event": event.pop("event"), "level": event.pop("level")}
-    return {**head, "role": _output.role, "pid": os.getpid(), **event}
+    head = {"timestamp": _now(), "event": event.pop("event"), "level": event.pop("level")}
+    return {**head, "role": _output.role, "pid": _output.pid, **event}
+
+
+_second: tuple[int, str] = (0, "")
+
+
+def _now() -> str:
+    """Tell the time in UTC with microseconds (RFC 3339); the text of a second is made once."""
+    global _second  # noqa: PLW0603 - a cache of one
+    seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
+    known, text = _second
+    if known != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _second = (seconds, text)
+    return f"{text}.{rest:06d}Z"
 
 
 class _Writer:
-    """Writes whole lines, each with one call, so that processes may share a file."""
+    """Writes whole lines, so that processes may share a file; those of one turn of the event loop go together.
+
+    A pipe takes each line by itself: there, longer writes of several processes would mix.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[str] = []
 
     def msg(self, line: str) -> None:
-        """Write one line. A reader that went away (a closed pipe) or a full disk does not stop the mail.
+        """Write one line, at the latest when the event loop has done what it is at."""
+        with self._lock:
+            self._waiting.append(line + "\n")
+            first = len(self._waiting) == 1
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a thread without an event loop
+            self.flush()
+        else:
+            if first:
+                loop.call_soon(self.flush)
+
+    debug = info = warning = error = msg
+
+    def flush(self) -> None:
+        """Write what waits. A reader that went away (a closed pipe) or a full disk does not stop the mail.
 
         Mail that was delivered and not settled, because it could not be logged, would be delivered again and again.
         """
-        try:
-            _output.stream.write(line + "\n")
-            _output.stream.flush()
-        except BrokenPipeError:
-            _output.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of our life
-        except OSError as error:
-            _complain(f"danepipe: an event could not be logged: {error}: {line}\n")
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            if _output.stream.closed:  # the program ends, and has closed it already
+                return
+            for part in ["".join(lines)] if _output.shared_file else lines:
+                try:
+                    _output.stream.write(part)
+                    _output.stream.flush()
+                except BrokenPipeError:
+                    # for the rest of our life
+                    _output.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - see above
+                except OSError as error:
+                    _complain(f"danepipe: events could not be logged: {error}: {part}")
 
-    debug = info = warning = error = msg
+
+_writer = _Writer()
+atexit.register(_writer.flush)
 
 
 def _complain(text: str) -> None:
@@ -132,11 +186,12 @@ def _setup(form: str) -> None:
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=_output.stream.isatty(), sort_keys=False)
     structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), _stamp, renderer],
+        processors=[_stamp, renderer],
         wrapper_class=structlog.BoundLogger,
-        logger_factory=lambda *_: _Writer(),
+        logger_factory=lambda *_: _writer,
         cache_logger_on_first_use=False,
     )
+    _output.logger = structlog.get_logger().bind()
 
 
 def configure(*, role: str, file: Path | None = None, level: str = "info", form: str = "json") -> None:
@@ -146,10 +201,11 @@ def configure(*, role: str, file: Path | None = None, level: str = "info", form:
     """
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _output.stream = file.open("a", encoding="utf-8")
+        _output.stream = file.open("a", encoding="utf-8", buffering=_BUFFER)
     else:
         _output.stream = sys.stdout
     _output.threshold = LEVELS[level]
+    _output.shared_file = file is not None
     _output.role = role
     _setup(form)
     libraries = logging.getLogger()
@@ -162,6 +218,6 @@ def emit(event: str, *, level: str = "info", **fields: Any) -> None:
         raise ValueError(f"undocumented event {event!r}")
     if LEVELS[level] < _output.threshold:
         return
-    if not structlog.is_configured():
+    if _output.logger is None:
         _setup("console" if _output.stream.isatty() else "json")
-    structlog.get_logger().msg(event, level=level, **fields)
+    _output.logger.msg(event, level=level, **fields)

@@ -5,27 +5,29 @@ one that delivers is `pipeline.delivering`. What all of them do with verdicts, f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
 
 from pipeline import log
-from pipeline.delivering import Deliverer
-from pipeline.desk import Desk, Limits, StageBroke, Tools
+from pipeline.delivering import Deliverer, Hand, Handed, hands
+from pipeline.desk import Desk, Limits, StageBroke, Tools, shares_of
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import StoreFull, StoreUnavailable
-from pipeline.store.ledger import Changes, group_of, number_of
+from pipeline.store.ledger import Changes, Row, group_of, number_of
 from stages.attempt import Attempt
 from stages.contract import Consigned, Consignment, Level, Notice, Planned, Routed, Stage
 from stages.destination import Destination
 from stages.message import Message, Recipient, RecipientId, recipient_id
 from stages.plan import Trouble
 from stages.policy import DanePolicy
+from stages.reason import Reason
 from stages.verdict import Defer, Proceed, Verdict
 
 __all__ = ["Limits", "Runner", "StageBroke", "Tools", "TransientLookup"]
 
+EACH = 25  # groups that wait for each connection before one more is asked for at once
 TRANSIENT = frozenset({Trouble.LOOKUP_MX, Trouble.LOOKUP_ADDRESS, Trouble.LOOKUP_TLSA, Trouble.SUSPENDED})
 
 
@@ -47,71 +49,82 @@ class Runner(Desk):
     # Message stages and notices: batches of groups from the place before the stage
 
     async def run_place(self, stage: Stage) -> bool:
-        """Take one batch through a stage of level MESSAGE or NOTICE; returns whether more may be waiting."""
+        """Take one batch through a stage of level MESSAGE or NOTICE; returns whether there was any.
+
+        A batch goes on through the message stages behind it in the same job, where this process runs them too, and is
+        committed once: what Redis and Dramatiq cost is paid for a batch, not for each message at each stage.
+        """
         tools = self._tools
-        await self.ledger.nudged(stage.name)
         token = uuid4().hex
-        groups = await self.ledger.claim(f"place:{stage.name}", token, tools.limits.batch, self._lease_end())
-        if not groups:
+        bring = "rows" if stage is tools.line.first else f"item:{stage.name}"
+        taken = await self.ledger.take(
+            f"place:{stage.name}", token, tools.limits.batch, self._lease_end(),
+            bring=bring, helper=f"more:{stage.name}",
+        )  # fmt: skip
+        if not taken.groups:
             return False
+        if taken.more:
+            await tools.nudge([stage.name])
         broken: Exception | None = None
         nudges: set[str] = set()
-        gate = asyncio.Semaphore(tools.limits.commits)
 
-        async def rule(group: str, read: Callable[[], object | None]) -> None:
+        async def rule(group: str, row: Row) -> _Ruled | None:
             nonlocal broken
-            async with gate:
-                try:
-                    nudges.update(await self._rule(stage, token, group, read()))
-                except (StoreFull, StoreUnavailable):
-                    raise
-                except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
-                    broken = error
-                    await self._set_aside(stage, token, group, error)
+            try:
+                return await self._rule(stage, group, row)
+            except (StoreFull, StoreUnavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
+                broken = error
+                await self._set_aside(stage, token, group, error)
+                return None
 
         async with self._leased(token):
-            items = await self._items(stage, groups)
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for group, read in zip(groups, items, strict=True):
-                        tasks.create_task(rule(group, read))
-            except ExceptionGroup as several:  # Redis is away: what it interrupted comes back when the lease is over
-                raise several.exceptions[0] from several
+            for first in range(0, len(taken.groups), tools.limits.commits):
+                share = taken.groups[first : first + tools.limits.commits]
+                ruled = [one for one in await asyncio.gather(*(rule(*each) for each in share)) if one is not None]
+                committed = await self.ledger.commit_all(token, [(one.group, one.changes) for one in ruled])
+                for one, result in zip(ruled, committed, strict=True):
+                    if one.message is not None:
+                        nudges |= self._after(one.message, one.group, result)
         await tools.nudge(sorted(nudges))
         if broken is not None:
             raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
-        return len(groups) == tools.limits.batch
+        return True
 
-    async def _items(self, stage: Stage, groups: Sequence[str]) -> list[Callable[[], object | None]]:
-        """Fetch the items of a batch; each is read by itself, so that one that cannot be read stops no other."""
+    def _item(self, stage: Stage, group: str, row: Row) -> object | None:
         if stage is self._tools.line.first:
-            rows = await self.ledger.rows(groups)
-            return [partial(self.ledger.read, group, row) for group, row in zip(groups, rows, strict=True)]
-        return [partial(_read, stage.takes, payload) for payload in await self.ledger.payloads(stage.name, groups)]
+            return self.ledger.read(group, row)
+        return None if row[0] is None else decode(stage.takes, row[0])
 
-    async def _rule(self, stage: Stage, token: str, group: str, item: object | None) -> set[str]:
+    async def _rule(self, stage: Stage, group: str, row: Row) -> "_Ruled":
+        changes = Changes(forget=[] if stage is self._tools.line.first else [f"item:{stage.name}"])
+        item = self._item(stage, group, row)
         if item is None:  # settled and gone: nothing is owed to it any more
-            await self.ledger.commit(token, group, Changes(forget=[f"item:{stage.name}"]))
-            return set()
-        started = self._tools.now()
+            return _Ruled(group, None, changes)
         message = message_of(item)
-        verdicts = await self._decide(stage, item, message.recipient_ids)
-        changes = Changes(forget=[f"item:{stage.name}"])
-        for verdict in verdicts:
-            self._log(stage, message, verdict, self._tools.now() - started)
         if stage.level is Level.NOTICE:
-            for verdict in verdicts:
+            for verdict in await self._verdicts(stage, item, message):
                 if isinstance(verdict, Proceed) and isinstance(verdict.gives, Notice):
                     await self._post(verdict.gives)
             changes.settled = 1
         else:
-            for verdict in verdicts:
-                if isinstance(verdict, Proceed):
-                    self._pass_on(stage, verdict, changes)
-                else:
-                    self._settle(stage, message, verdict, changes, DanePolicy())
-        committed = await self.ledger.commit(token, group, changes)
-        return self._after(message, group, committed)
+            await self._go_through(stage, item, message, changes)
+        return _Ruled(group, message, changes)
+
+    async def _verdicts(self, stage: Stage, item: object, message: Message) -> tuple[Verdict, ...]:
+        started = self._tools.now()
+        verdicts = await self._decide(stage, item, message.recipient_ids)
+        for verdict in verdicts:
+            self._log(stage, message, verdict, self._tools.now() - started)
+        return verdicts
+
+    async def _go_through(self, stage: Stage, item: object, message: Message, changes: Changes) -> None:
+        for verdict in await self._verdicts(stage, item, message):
+            if isinstance(verdict, Proceed):
+                await self._pass_on(stage, verdict, changes)
+            else:
+                self._settle(stage, message, verdict, changes, DanePolicy())
 
     async def _decide(self, stage: Stage, item: object, expected: tuple[RecipientId, ...]) -> tuple[Verdict, ...]:
         facts: dict[type, object] = {}
@@ -119,7 +132,7 @@ class Runner(Desk):
             facts[wanted] = await self._gatherer(stage, wanted).gather(item)
         return self._checked(stage, item, facts, expected)
 
-    def _pass_on(self, stage: Stage, verdict: Proceed, changes: Changes) -> None:
+    async def _pass_on(self, stage: Stage, verdict: Proceed, changes: Changes) -> None:
         gives = verdict.gives
         if isinstance(gives, Routed):
             gives = self._make_copies(gives, changes)
@@ -127,15 +140,32 @@ class Runner(Desk):
             raise StageBroke(f"stage {stage.name} gave {type(gives).__name__}, declared {stage.gives.__name__}")
         following = self._tools.line.after(stage)
         if following is not None:
-            message = message_of(gives)
-            group = group_of(message.id, map(number_of, message.recipient_ids))
-            changes.to_place(following.name, group, encode(following.takes, gives))
+            await self._next(following, gives, message_of(gives), changes)
         elif isinstance(gives, Consigned):
             shares: dict[Destination, list[str]] = {}
             for recipient, destination in gives.destinations.items():
                 shares.setdefault(destination, []).append(number_of(recipient))
             for destination, numbers in shares.items():
                 changes.to_ready(destination.key, group_of(gives.message.id, numbers))
+
+    async def _next(self, stage: Stage, item: object, message: Message, changes: Changes) -> None:
+        """Go on with the next stage here; where this process does not run it, or it breaks, it gets the item by Redis.
+
+        So a fault shows in the place of the stage that has it, and what the stages before have ruled stands.
+        """
+        if self._tools.runs(stage):
+            trial = Changes()
+            try:
+                await self._go_through(stage, item, message, trial)
+            except (StoreFull, StoreUnavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
+                log.emit("stage.error", level="error", stage=stage.name, group=message.id, error=repr(error))
+            else:
+                changes.add(trial)
+                return
+        group = group_of(message.id, map(number_of, message.recipient_ids))
+        changes.to_place(stage.name, group, encode(stage.takes, item))
 
     def _make_copies(self, routed: Routed, changes: Changes) -> Routed:
         """Turn copy legs into recipients of their own, numbered so that a second run makes the same ones."""
@@ -169,48 +199,58 @@ class Runner(Desk):
     # Destination stages
 
     async def run_destination(self, stage: Stage, key: str, *, last_try: bool) -> None:
-        """Rule on what waits for a destination. Raises `TransientLookup` for a DNS failure, but not on the last try."""
-        await self.ledger.nudged(f"to:{key}")
+        """Rule on what waits for a destination. Raises `TransientLookup` for a DNS failure, but not on the last try.
+
+        Where the next stage delivers and this process runs it, the job goes on to deliver what it has in hand.
+        """
         if Attempt in stage.wants:
             await self._deliverer.deliver(stage, key)
             return
-        facts: dict[type, object] = {}
+        limits, facts = self._tools.limits, dict[type, object]()
+        following = self._tools.line.after(stage)
+        here = following is not None and Attempt in following.wants and self._tools.runs(following)
+        bring, count = ("mail", limits.hand) if here else ("rows", limits.batch)
         while True:
             token = uuid4().hex
-            groups = await self.ledger.claim(f"ready:{key}", token, self._tools.limits.batch, self._lease_end())
-            if not groups:
+            taken = await self.ledger.take(f"ready:{key}", token, count, self._lease_end(), bring=bring)
+            if not taken.groups:
                 return
             async with self._leased(token):
                 rule = partial(self._rule_batch, stage, key, token, facts=facts, last_try=last_try)
                 try:
-                    going_on = await self._unbroken(stage, token, groups, rule)
+                    planned = await self._unbroken(stage, token, hands(self.ledger, taken, bring, ruled=True), rule)
                 except TransientLookup:
                     await self.ledger.give_back(token)
                     raise
-            if going_on:
+            if planned is not None:
+                if following is not None:
+                    await self._send_on(following, key, token, planned, taken.left if here else None)
                 return
+            bring, count = "rows", limits.batch  # nobody delivers these: there may be many
 
     async def _unbroken(
-        self, stage: Stage, token: str, groups: list[str], rule: Callable[[list[str]], Awaitable[bool]]
-    ) -> bool:
+        self, stage: Stage, token: str, held: "list[Hand]",
+        rule: "Callable[[list[Hand]], Awaitable[_Passing | None]]",
+    ) -> "_Passing | None":  # fmt: skip
         """Rule on a batch; where that breaks, on each group by itself, so that only those rest that break it."""
         try:
-            return await rule(groups)
+            return await rule(held)
         except (StoreFull, StoreUnavailable, TransientLookup):
             raise
         except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
             broken = error
-        alone = len(groups) == 1 or isinstance(broken, StageBroke)  # facts are about all of them
-        for group in groups:
+        alone = len(held) == 1 or isinstance(broken, StageBroke)  # facts are about all of them
+        for hand in held:
             try:
                 if not alone:
-                    await rule([group])
+                    if await rule([hand]) is not None:
+                        await self.ledger.give_back(token, [hand.group])
                     continue
             except (StoreFull, StoreUnavailable, TransientLookup):
                 raise
             except Exception as error:  # noqa: BLE001 - see above
                 broken = error
-            await self._set_aside(stage, token, group, broken)
+            await self._set_aside(stage, token, hand.group, broken)
         raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
 
     async def _rule_batch(
@@ -218,80 +258,92 @@ class Runner(Desk):
         stage: Stage,
         key: str,
         token: str,
-        groups: list[str],
+        held: "list[Hand]",
         *,
         facts: dict[type, object],
         last_try: bool,
-    ) -> bool:
-        """Rule on one batch; returns True when it was passed on (the next stage then takes the whole queue)."""
+    ) -> "_Passing | None":
+        """Rule on one batch; returns what goes on to the next stage, which then takes the whole queue."""
         started = self._tools.now()
-        loaded = dict(zip(groups, await self.ledger.load(groups), strict=True))
-        present = {group: message for group, message in loaded.items() if message is not None}
-        for group in groups:
-            if group not in present:
-                await self.ledger.commit(token, group, Changes())
+        messages = [hand.read() for hand in held]
+        present = [(hand, message) for hand, message in zip(held, messages, strict=True) if message is not None]
+        gone = [hand.group for hand, message in zip(held, messages, strict=True) if message is None]
+        if gone:
+            await self.ledger.commit_all(token, [(group, Changes()) for group in gone])
         if not present:
-            return False
-        item = await self._destination_item(stage, key, tuple(present.values()))
+            return None
+        item = await self._destination_item(stage, key, tuple(message for _, message in present))
         if item is None:
             await self.ledger.give_back(token)
             await self._tools.nudge([f"to:{key}"])
-            return True
+            return _Passing([], None, None)
         for wanted in stage.wants:
             if wanted not in facts:  # one survey for the whole queue
                 facts[wanted] = await self._gathered(stage, wanted, item)
-        expected = tuple(recipient for message in present.values() for recipient in message.recipient_ids)
+        expected = tuple(recipient for _, message in present for recipient in message.recipient_ids)
         verdicts = self._checked(stage, item, facts, expected)
         if not last_try and any(isinstance(v, Defer) and v.reason.code in TRANSIENT for v in verdicts):
             raise TransientLookup(next(v.reason.text for v in verdicts if isinstance(v, Defer)))
         elapsed = self._tools.now() - started
         passing: set[RecipientId] = set()
-        gave: object = None
+        going: Proceed | None = None
         for verdict in verdicts:
             if isinstance(verdict, Proceed):
                 passing |= set(verdict.recipients)
-                gave = verdict.gives
-        if isinstance(gave, Planned):
-            await self._hand_over(stage, key, gave)
-        back = []
-        for group, message in present.items():
-            self._log_shares(stage, message, verdicts, elapsed)
+                going = verdict
+        on = []
+        shares = shares_of(verdicts)
+        for hand, message in present:
+            mine = shares[message.id]
+            self._log_shares(stage, message, mine, elapsed)
             if passing.issuperset(message.recipient_ids):
-                back.append(group)
+                on.append(hand)
                 continue
-            await self._commit_share(stage, key, token, group, message, verdicts)
-        if back:
-            await self.ledger.give_back(token, back)
-            await self._send_on(stage, key)
-        return bool(passing)
+            await self._commit_share(stage, key, token, hand.group, message, mine)
+        if going is None:
+            return None
+        planned = going.gives if isinstance(going.gives, Planned) else None
+        return _Passing(on, planned, going.reason)
 
     async def _destination_item(self, stage: Stage, key: str, messages: tuple[Message, ...]) -> object | None:
         if stage is self._tools.line.destinations[0]:
             return Consignment(Destination.parse(key), messages)
         payload = await self.ledger.handed(stage.name, key)
-        return None if payload is None else replace(decode(Planned, payload), messages=messages)
+        return None if payload is None else replace(decode(Handed, payload).planned, messages=messages)
 
-    async def _hand_over(self, stage: Stage, key: str, planned: Planned) -> None:
-        following = self._tools.line.after(stage)
-        if following is None:
+    async def _send_on(self, stage: Stage, key: str, token: str, passing: "_Passing", left: int | None) -> None:
+        """Leave the plan for the next stage; deliver here (`left`: groups that wait besides), or nudge who does."""
+        limits, planned = self._tools.limits, passing.planned
+        handed = None
+        if planned is not None:
+            handed = Handed(replace(planned, messages=()), passing.reason)
+            lasts = min(max(planned.plan.expires - self._tools.now(), limits.plan_floor), limits.plan_ceiling)
+            await self.ledger.hand_over(stage.name, key, encode(Handed, handed), lasts)
+        if left is None or handed is None:
+            await self.ledger.give_back(token)
+            await self._tools.nudge([f"{stage.name}:to:{key}"])
             return
-        limits = self._tools.limits
-        lasts = min(max(planned.plan.expires - self._tools.now(), limits.plan_floor), limits.plan_ceiling)
-        await self.ledger.hand_over(following.name, key, encode(Planned, replace(planned, messages=())), lasts)
-
-    async def _send_on(self, stage: Stage, key: str) -> None:
-        """Nudge the next stage, once for each connection that the whole queue of the destination is worth."""
-        following = self._tools.line.after(stage)
-        if following is None:
-            return
-        limits = self._tools.policy_for(Destination.parse(key)).limits
-        backlog = await self.ledger.backlog(key)
-        wanted = max(1, min(limits.connections, -(-backlog // max(1, limits.messages_per_connection))))
-        await self._tools.nudge([f"{following.name}:to:{key}"] * (wanted if Attempt in following.wants else 1))
+        wanted = min(self._tools.policy_for(handed.planned.plan.destination).limits.connections, 1 + left // EACH)
+        await self._tools.nudge([f"{stage.name}:to:{key}"] * (wanted - 1))
+        await self._deliverer.carry(stage, key, token, handed, passing.hands)
 
 
-def _read(kind: type, payload: bytes | None) -> object | None:
-    return None if payload is None else decode(kind, payload)
+@dataclass(frozen=True, slots=True)
+class _Ruled:
+    """What is to be committed of a group; `message` is None where nothing was left of it."""
+
+    group: str
+    message: Message | None
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """What of a batch goes on to the next destination stage, with the plan and the reason that it goes on with."""
+
+    hands: "list[Hand]"
+    planned: Planned | None
+    reason: Reason | None
 
 
 def message_of(item: object) -> Message:

@@ -4,7 +4,6 @@
 accepting mail and the commands need. `runner()` adds what a worker needs: resolver, gatherers, courier.
 """
 
-import asyncio
 import os
 import random
 import secrets
@@ -12,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from delivery.courier import Courier
@@ -28,7 +28,10 @@ from pipeline.store.connection import check_safety, connect
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.headroom import Headroom
 from pipeline.store.ledger import Ledger
+from stages.contract import Stage
 from stages.message import Message, MessageId
+
+POLICIES = 10_000  # destinations whose policy is kept at hand
 
 Nudge = Callable[[Sequence[str]], Any]
 
@@ -132,8 +135,8 @@ class Spine:
             on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
         )  # fmt: skip
 
-    def runner(self, resolver: Resolver) -> Runner:
-        """Make the runner of a worker process."""
+    def runner(self, resolver: Resolver, runs: Callable[[Stage], bool] = lambda _stage: True) -> Runner:
+        """Make the runner of a worker process; `runs` tells which stages that process runs."""
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
         context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
@@ -147,10 +150,11 @@ class Spine:
                 schedule=config.schedule(),
                 post=postmaster.post,
                 nudge=self.nudge,
-                policy_for=config.policy_for,
+                policy_for=lru_cache(maxsize=POLICIES)(config.policy_for),
                 now=utc_now,
                 chance=jitter.random,
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
+                runs=runs,
             ),
         )
 
@@ -168,9 +172,10 @@ def _enqueue(config: Config) -> Nudge:
 
     async def nudge(names: Sequence[str]) -> None:
         if not made:
-            from pipeline.nudges import Nudger  # noqa: PLC0415 - opens the broker only when something is sent
+            # opens the broker only when something is sent
+            from pipeline.nudges import Nudger, Together  # noqa: PLC0415
 
-            made.append(Nudger(redis_url(config), build(config.pipeline.stages)))
-        await asyncio.to_thread(made[0].send, names)
+            made.append(Together(Nudger(redis_url(config), build(config.pipeline.stages)).send))
+        await made[0].nudge(names)
 
     return nudge

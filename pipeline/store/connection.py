@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis.exceptions
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from pipeline.store.shared_trips import SharedTrips
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault in the program
@@ -30,7 +31,7 @@ class UnsafeStore(Exception):  # noqa: N818 - see above
 def connect(url: str, *, timeout: float = 10.0) -> Any:
     """Make a client; no connection is opened yet. Blocking longer than `timeout` seconds counts as unavailable."""
     # No health check: on a server that hangs it asks for one within itself, without end. The retry finds dead ones.
-    return Redis.from_url(
+    return SharedTrips.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=5.0,

@@ -87,11 +87,10 @@ def test_bounce_owes_the_sender_a_report(kept: Run, ledger: WithLedger) -> None:
     assert kept("queue", "bounce", "M1/0", "--reason", "the domain is gone").exit_code == 0
 
     async def owed(ledger: Ledger) -> Owed:
-        groups = await ledger.claim("place:bounce", "t", 10, NOW)
-        assert groups == ["M1/0!failed"]
-        (payload,) = await ledger.payloads("bounce", groups)
-        assert payload is not None
-        return decode(Owed, payload)
+        ((group, row),) = (await ledger.take("place:bounce", "t", 10, NOW, bring="item:bounce")).groups
+        assert group == "M1/0!failed"
+        assert row[0] is not None
+        return decode(Owed, row[0])
 
     notice = ledger(owed)
     (recipient,) = notice.message.recipients

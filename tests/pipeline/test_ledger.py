@@ -158,11 +158,10 @@ async def test_notice_owed_keeps_the_message(ledger: Ledger) -> None:
     assert committed is not None
     assert (committed.open, committed.nudges) == (1, ("bounce",))
     assert await ledger.content(MessageId("M1")) == b"x"
-    groups = await ledger.claim("place:bounce", "b", 1, NOW)
-    payloads = await ledger.payloads("bounce", groups)
-    assert payloads[0] is not None
-    assert decode(Owed, payloads[0]) == owed
-    done = await ledger.commit("b", groups[0], Changes(settled=1, forget=["item:bounce"]))
+    ((group, row),) = (await ledger.take("place:bounce", "b", 1, NOW, bring="item:bounce")).groups
+    assert row[0] is not None
+    assert decode(Owed, row[0]) == owed
+    done = await ledger.commit("b", group, Changes(settled=1, forget=["item:bounce"]))
     assert done is not None
     assert done.open == 0
 
@@ -184,8 +183,8 @@ async def test_notices_go_to_the_stage_that_the_line_names(redis: Any, by: str) 
         committed = await ledger.commit("t", "M1/0", changes)
         assert committed is not None
         assert committed.nudges == ("report",)
-    groups = await ledger.claim("place:report", "b", 1, NOW)
-    assert await ledger.payloads("report", groups) == [encode(Owed, owed)]
+    ((_, row),) = (await ledger.take("place:report", "b", 1, NOW, bring="item:report")).groups
+    assert row == [encode(Owed, owed)]
 
 
 async def test_due_mail_enters_the_first_stage_again(ledger: Ledger) -> None:
@@ -195,7 +194,7 @@ async def test_due_mail_enters_the_first_stage_again(ledger: Ledger) -> None:
     changes = Changes()
     changes.later("M1/0", NOW + timedelta(minutes=30))
     await ledger.commit("t", "M1/0", changes)
-    await ledger.nudged("route")
+    await ledger.redis.delete("dp:nudge:route")
     assert await ledger.due(NOW + timedelta(minutes=29)) == (0, False)
     assert await ledger.due(NOW + timedelta(minutes=30)) == (1, True)
     assert await ledger.claim("place:route", "t2", 1, NOW) == ["M1/0"]
@@ -246,7 +245,7 @@ async def test_a_hand_leaves_no_item_behind(ledger: Ledger) -> None:
     changes.to_place("exclude", "M1/0", b"{}")
     await ledger.commit("t", "M1/0", changes)
     assert await ledger.move(message(count=1).recipients[0], "dropped", NOW) == "moved"
-    assert await ledger.payloads("exclude", ["M1/0"]) == [None]
+    assert not await ledger.redis.hexists("dp:item:exclude", "M1/0")
 
 
 async def test_a_group_set_aside_lets_others_pass_and_comes_back(ledger: Ledger) -> None:
@@ -278,7 +277,7 @@ async def test_sweep_finds_what_stands_still(ledger: Ledger) -> None:
     """A place with mail and no nudge on its way is found; one that was nudged just now is left alone."""
     await ledger.accept(message(count=1), b"x")
     assert await ledger.waiting_places(["route"]) == []
-    await ledger.nudged("route")
+    await ledger.redis.delete("dp:nudge:route")
     assert await ledger.waiting_places(["route", "exclude"]) == ["route"]
     assert await ledger.waiting_places(["route", "exclude"]) == []
 
@@ -302,7 +301,7 @@ async def test_mail_that_comes_back_is_found_by_the_sweep(ledger: Ledger, by: st
             assert await ledger.reap(NOW + timedelta(seconds=1)) == [("dead", f"ready:{KEY}", 1)]
         else:
             assert await ledger.give_back("dead") == (f"ready:{KEY}",)
-    await ledger.nudged(f"to:{KEY}")
+    await ledger.redis.delete(f"dp:nudge:to:{KEY}")
     assert await ledger.waiting_places([]) == [f"to:{KEY}"]
 
 

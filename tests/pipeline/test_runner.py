@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from delivery.courier import Parcel
+from pipeline.delivering import Handed
 from pipeline.facts import Gatherer
 from pipeline.line import Line, registered
 from pipeline.runner import Limits, Runner, StageBroke, Tools, TransientLookup
@@ -70,12 +71,18 @@ def bench(redis: Any) -> Make:
         rules: Sequence[Rule] = (),
         exclusions: Sequence[Exclusion] = (),
         route: Stage | None = None,
+        exclude: Stage | None = None,
         deliver: Stage | None = None,
         answer: Callable[[Parcel], Awaitable[Attempt]] = nothing_is_delivered,
+        runs: Callable[[Stage], bool] = lambda _stage: True,
     ) -> Bench:
         known = registered()
         second = replace(known["resolve"], wants=(), decide=resolve) if resolve else known["resolve"]
-        line = Line((route or known["route"], known["exclude"]), (second, deliver or known["deliver"]), known["bounce"])
+        line = Line(
+            (route or known["route"], exclude or known["exclude"]),
+            (second, deliver or known["deliver"]),
+            known["bounce"],
+        )
         ledger = Ledger(redis)
         made: Bench
 
@@ -108,6 +115,7 @@ def bench(redis: Any) -> Make:
                 now=lambda: NOW,
                 chance=lambda: 0.5,
                 limits=Limits(batch=3),
+                runs=runs,
             )
         )
         made = Bench(ledger, runner, line)
@@ -128,7 +136,32 @@ async def test_recipients_reach_the_ready_queue_of_their_destination(bench: Make
     await _through_message_stages(made)
     assert await made.ledger.backlog(KEY) == 1
     assert await made.ledger.backlog(f"{KEY}+excluded") == 1
-    assert sorted(made.nudges) == ["exclude", f"to:{KEY}", f"to:{KEY}+excluded"]
+    assert sorted(made.nudges) == [f"to:{KEY}", f"to:{KEY}+excluded"]
+
+
+async def test_a_process_that_does_not_run_the_next_stage_hands_over_by_redis(bench: Make) -> None:
+    """Where other workers run `exclude`, it gets from Redis what `route` gave, and nothing else changes."""
+    made = bench(runs=lambda stage: stage.name != "exclude")
+    await made.ledger.accept(message(count=2), b"x")
+    await made.runner.run_place(made.line.first)
+    assert made.nudges == ["exclude"]
+    assert await _places(made, "M1") == ["place:exclude", "place:exclude"]
+    await made.runner.run_place(made.line.messages[1])
+    assert made.nudges == ["exclude", f"to:{KEY}"]
+    assert await made.ledger.backlog(KEY) == 1
+
+
+async def test_a_fault_of_the_next_stage_shows_in_its_own_place(bench: Make) -> None:
+    """What `route` has ruled stands when `exclude` breaks behind it in the same job: the mail waits before `exclude`."""
+
+    def broken(_item: object, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+        raise ZeroDivisionError
+
+    made = bench(exclude=replace(registered()["exclude"], decide=broken))
+    await made.ledger.accept(message(count=1), b"x")
+    await made.runner.run_place(made.line.first)
+    assert made.nudges == ["exclude"]
+    assert await _places(made, "M1") == ["place:exclude"]
 
 
 async def test_a_copy_becomes_a_recipient_of_its_own_once(bench: Make) -> None:
@@ -171,7 +204,7 @@ async def test_a_stage_that_raises_keeps_the_mail_where_it_was(bench: Make) -> N
     repaired = bench()
     await made.ledger.reap(NOW + Limits().aside)
     await repaired.runner.run_place(repaired.line.first)
-    assert repaired.nudges == ["exclude"]
+    assert repaired.nudges == [f"to:{KEY}"]
 
 
 async def test_a_stage_that_loses_a_recipient_is_stopped(bench: Make) -> None:
@@ -249,34 +282,35 @@ async def test_a_rule_decides_the_ready_queue(bench: Make) -> None:
     assert await made.ledger.backlog("host:relay.example:25:dane") == 1
 
 
-async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Make) -> None:
-    """A queue longer than one batch is worth as many connections as it has messages for, and not just one."""
-
-    def proceed(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
+def _planning(life: int) -> Callable[[Any, Facts, datetime], tuple[Verdict, ...]]:
+    def decide(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
         everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
-        return (Proceed(everyone, None),)
+        plan = Plan(item.destination, (), (), NOW, NOW + timedelta(seconds=life))
+        return (Proceed(everyone, Planned(plan, item.messages), Reason("resolve", "resolve.planned", "2.0.0", "x")),)
 
-    made = bench(resolve=proceed)
-    for number in range(250):
+    return decide
+
+
+async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Make) -> None:
+    """A long queue is worth more connections than the one that this job opens, up to the limit of the destination."""
+    made = bench(resolve=_planning(30), answer=_take)
+    for number in range(70):
         await made.ledger.accept(message(f"M{number}", 1), b"x")
     for stage in made.line.messages:
         while await made.runner.run_place(stage):
             pass
     made.nudges.clear()
     await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
-    assert made.nudges == [f"deliver:to:{KEY}"] * 3
+    assert made.nudges[:2] == [f"deliver:to:{KEY}"] * 2  # 60 wait behind the first ten
+    assert set(made.nudges) == {f"deliver:to:{KEY}"}
+    assert await made.ledger.backlog(KEY) == 0
 
 
 @pytest.mark.parametrize(("life", "at_least", "at_most"), [(1, 4, 5), (30, 29, 30), (86_400, 59, 60)])
 async def test_a_plan_is_used_for_a_minute_at_most(bench: Make, life: int, at_least: int, at_most: int) -> None:
     """DANE-108: a plan goes with the answers it rests on, and soon, so that it cannot outlive the trust in a resolver."""
 
-    def proceed(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
-        everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
-        plan = Plan(item.destination, (), (), NOW, NOW + timedelta(seconds=life))
-        return (Proceed(everyone, Planned(plan, item.messages), Reason("resolve", "resolve.planned", "2.0.0", "x")),)
-
-    made = bench(resolve=proceed)
+    made = bench(resolve=_planning(life), answer=_take)
     await made.ledger.accept(message(count=1), b"x")
     await _through_message_stages(made)
     await made.runner.run_destination(made.line.destinations[0], KEY, last_try=True)
@@ -289,8 +323,8 @@ async def _ready(made: Bench, *names: str) -> Stage:
     for name in names:
         await made.ledger.accept(message(name, 1), b"x")
     await _through_message_stages(made)
-    planned = Planned(Plan(Destination.parse(KEY), (), (), NOW, NOW + timedelta(hours=1)), ())
-    await made.ledger.hand_over("deliver", KEY, encode(Planned, planned), timedelta(hours=1))
+    handed = Handed(Planned(Plan(Destination.parse(KEY), (), (), NOW, NOW + timedelta(hours=1)), ()))
+    await made.ledger.hand_over("deliver", KEY, encode(Handed, handed), timedelta(hours=1))
     return made.line.destinations[1]
 
 
@@ -326,13 +360,13 @@ async def test_broken_messages_stop_no_others(bench: Make) -> None:
     with pytest.raises(StageBroke):
         await made.runner.run_place(made.line.first)
     await made.runner.run_place(made.line.first)
-    assert await _places(made, "M1", "M4") == ["place:route", "place:exclude"]
+    assert await _places(made, "M1", "M4") == ["place:route", f"ready:{KEY}"]
     assert not await made.runner.run_place(made.line.first)  # a job that comes back finds nothing, and ends
 
 
 async def test_an_item_that_cannot_be_read_stops_no_others(bench: Make) -> None:
     """What another version wrote, or a hand, breaks the stage for that one message."""
-    made = bench()
+    made = bench(runs=lambda stage: stage.name != "exclude")
     for name in ("M1", "M2"):
         await made.ledger.accept(message(name, 1), b"x")
     await made.runner.run_place(made.line.first)

@@ -16,5 +16,5 @@ end
 redis.call('HSET', key, 'open', open)
 redis.call('ZADD', p .. 'messages', ARGV[3], id)
 redis.call('RPUSH', p .. 'place:' .. ARGV[6], ARGV[7])
-if redis.call('SET', p .. 'nudge:' .. ARGV[6], 1, 'NX', 'PX', 5000) then return 2 end
+if redis.call('SET', p .. 'nudge:' .. ARGV[6], 1, 'NX', 'PX', NUDGE) then return 2 end
 return 1

@@ -1,49 +1,54 @@
--- Make the verdicts on one claimed group true, all or nothing, if the lease is still ours.
--- ARGV: prefix, token, group, retention (s), changes (JSON):
+-- Make the verdicts on claimed groups true, each all or nothing, if the lease is still ours.
+-- ARGV: prefix, token, retention (s), then for each group its name and its changes (JSON):
 --   recipients {number: json}, added [number...], settled n,
 --   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash]
--- Returns {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
-local p, token, group = ARGV[1], ARGV[2], ARGV[3]
+-- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
+local p, token = ARGV[1], ARGV[2]
 local claim = p .. 'claim:' .. token
-if redis.call('HDEL', claim, group) == 0 then return {0} end
+local function commit(group, json)
+  if redis.call('HDEL', claim, group) == 0 then return {0} end
+  local c = cjson.decode(json)
+  local id = string.match(group, '^[^/]+')
+  local key = p .. 'msg:' .. id
+  local change = 0 - c.settled
+  for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end
+  for number, value in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, value) end
+  for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
+  local function stand(g, where)
+    for number in string.gmatch(string.match(g, '/([^!]*)'), '[^,]+') do
+      redis.call('HSET', key, 'w:' .. number, where .. '|' .. g)
+    end
+  end
+  local out = {1, 0}
+  for _, entry in ipairs(c.push) do
+    push('RPUSH', entry.list, entry.group)
+    if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
+    if entry.owed then change = change + 1 else stand(entry.group, entry.list) end
+    if entry.nudge and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', NUDGE) then
+      out[#out + 1] = entry.nudge
+    end
+  end
+  for _, later in ipairs(c.schedule) do
+    redis.call('ZADD', p .. 'schedule', later.at, later.group)
+    stand(later.group, 'schedule')
+  end
+  for _, held in ipairs(c.hold) do
+    redis.call('HSET', p .. 'held', held.group, held.at)
+    stand(held.group, 'held')
+  end
+  local open = redis.call('HINCRBY', key, 'open', change)
+  out[2] = open
+  if open <= 0 then
+    redis.call('DEL', p .. 'body:' .. id)
+    redis.call('ZREM', p .. 'messages', id)
+    redis.call('EXPIRE', key, tonumber(ARGV[3]))
+  end
+  return out
+end
+local results = {}
+for i = 4, #ARGV, 2 do results[#results + 1] = commit(ARGV[i], ARGV[i + 1]) end
 if redis.call('HLEN', claim) <= 1 then
   redis.call('DEL', claim)
   redis.call('ZREM', p .. 'claims', token)
 end
-local c = cjson.decode(ARGV[5])
-local id = string.match(group, '^[^/]+')
-local key = p .. 'msg:' .. id
-local change = 0 - c.settled
-for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end
-for number, json in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, json) end
-for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
-local function stand(g, where)
-  for number in string.gmatch(string.match(g, '/([^!]*)'), '[^,]+') do
-    redis.call('HSET', key, 'w:' .. number, where .. '|' .. g)
-  end
-end
-local out = {1, 0}
-for _, entry in ipairs(c.push) do
-  push('RPUSH', entry.list, entry.group)
-  if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
-  if entry.owed then change = change + 1 else stand(entry.group, entry.list) end
-  if entry.nudge and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', 5000) then
-    out[#out + 1] = entry.nudge
-  end
-end
-for _, later in ipairs(c.schedule) do
-  redis.call('ZADD', p .. 'schedule', later.at, later.group)
-  stand(later.group, 'schedule')
-end
-for _, held in ipairs(c.hold) do
-  redis.call('HSET', p .. 'held', held.group, held.at)
-  stand(held.group, 'held')
-end
-local open = redis.call('HINCRBY', key, 'open', change)
-out[2] = open
-if open <= 0 then
-  redis.call('DEL', p .. 'body:' .. id)
-  redis.call('ZREM', p .. 'messages', id)
-  redis.call('EXPIRE', key, tonumber(ARGV[4]))
-end
-return out
+return results

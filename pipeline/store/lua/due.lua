@@ -12,5 +12,5 @@ for _, group in ipairs(due) do
   end
 end
 local nudge = 0
-if redis.call('SET', p .. 'nudge:' .. ARGV[4], 1, 'NX', 'PX', 5000) then nudge = 1 end
+if redis.call('SET', p .. 'nudge:' .. ARGV[4], 1, 'NX', 'PX', NUDGE) then nudge = 1 end
 return {#due, nudge}

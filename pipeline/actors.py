@@ -24,6 +24,7 @@ from pipeline.config import load
 from pipeline.crew import Crew
 from pipeline.line import build
 from pipeline.nudges import Nudger, Together
+from pipeline.parking import Parking, Places
 from pipeline.runner import Runner, StageBroke
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -44,6 +45,7 @@ class WorkerProcess(Middleware):
         self._checks: asyncio.Task[None] | None = None
         self._runner: Runner | None = None
         self._crew: Crew | None = None
+        self._parking: asyncio.Task[None] | None = None
         self._queues: frozenset[str] | None = None
         self._until = 0.0
         self.grace = GRACE
@@ -110,8 +112,11 @@ class WorkerProcess(Middleware):
             spine = await stack.enter_async_context(Spine.open(config, nudges.nudge))
             resolver = spine.resolver()
             stack.push_async_callback(resolver.aclose)
-            self._runner = spine.runner(resolver, self._runs)
-            self._crew = Crew(self._runner, config.work.destinations, config.dns.retry, _again)
+            places = Places(config.work.destinations)
+            parking = Parking(spine.ledger, config.limits.idle.total_seconds(), places)
+            self._runner = spine.runner(resolver, self._runs, parking)
+            self._crew = Crew(self._runner, places, config.dns.retry, _again)
+            self._parking = asyncio.create_task(parking.run())
             self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval))
             self._stack = stack.pop_all()
         log.emit("process.started")

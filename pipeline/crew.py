@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from pipeline import log
 from pipeline.desk import StageBroke
+from pipeline.parking import Places
 from pipeline.runner import Runner, TransientLookup
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Stage
@@ -25,9 +26,9 @@ Again = Callable[[Stage, Sequence[str], int, timedelta], Awaitable[None]]
 class Crew:
     """Runs destination jobs; `again` brings a job back later, with the number of tries that it has had."""
 
-    def __init__(self, runner: Runner, places: int, patience: Sequence[timedelta], again: Again) -> None:
+    def __init__(self, runner: Runner, places: Places, patience: Sequence[timedelta], again: Again) -> None:
         self._runner = runner
-        self._places = asyncio.Semaphore(places)
+        self._places = places
         self._patience = tuple(patience)
         self._again = again
         self._jobs: set[asyncio.Task[None]] = set()
@@ -35,9 +36,9 @@ class Crew:
     async def take(self, stage: Stage, keys: Sequence[str], tried: int) -> None:
         """Begin a job for each destination, as places become free. A crew that is to end hands them back."""
         for number, key in enumerate(keys):
-            await self._places.acquire()
+            await self._places.take()
             if self._runner.ending:
-                self._places.release()
+                self._places.leave()
                 await self._again(stage, keys[number:], tried, timedelta(0))
                 return
             job = asyncio.create_task(self._run(stage, key, tried))
@@ -46,7 +47,7 @@ class Crew:
 
     def _done(self, job: "asyncio.Task[None]") -> None:
         self._jobs.discard(job)
-        self._places.release()
+        self._places.leave()
 
     async def _run(self, stage: Stage, key: str, tried: int) -> None:
         last = tried >= len(self._patience)

@@ -77,12 +77,19 @@ class Deliverer(Desk):
         tools, planned = self._tools, handed.planned
         key = planned.plan.destination.key
         deadline = tools.now() + tools.limits.fair_time
+        if handed.until is not None:  # as long as the plan may be used
+            deadline = min(deadline, handed.until)
 
         async def parcels() -> AsyncIterator[Parcel]:
             for left in range(tools.limits.fair_share, 0, -1):
+                while not held:
+                    if self.ending or tools.now() > deadline:
+                        return
+                    if await self._take(stage, key, token, min(left, tools.limits.hand), policy, held):
+                        break
+                    if tools.parking is None or not await tools.parking.wait(key, token):
+                        return
                 if self.ending or tools.now() > deadline:
-                    return
-                if not held and not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held):
                     return
                 hand = held.popleft()
                 try:
@@ -170,10 +177,11 @@ class Deliverer(Desk):
 
 @dataclass(slots=True)
 class Handed:
-    """A plan as it is left for the stage that delivers, with the reason of the stage that made it."""
+    """A plan as it is left for the stage that delivers: why it was made, and until when it may be used."""
 
     planned: Planned
     reason: Reason | None = None
+    until: datetime | None = None
 
 
 class Hand:

@@ -16,6 +16,7 @@ from delivery.courier import Courier
 from pipeline import log
 from pipeline.facts import Gatherer
 from pipeline.line import Line
+from pipeline.parking import Parking
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Changes, Committed, Ledger, group_of, number_of
 from stages.contract import Facts, Level, Notice, NoticeKind, Owed, Stage
@@ -70,6 +71,7 @@ class Tools:
     chance: Callable[[], float]
     limits: Limits
     runs: Callable[[Stage], bool] = lambda _stage: True  # whether this process runs a stage
+    parking: Parking | None = None
 
 
 def shares_of(verdicts: Sequence[Verdict]) -> dict[MessageId, list[Verdict]]:

@@ -45,6 +45,8 @@ class Runner(Desk):
     def end(self) -> None:
         """Ask the jobs that run to finish what they have in hand and to take nothing new."""
         self.ending = self._deliverer.ending = True
+        if self._tools.parking is not None:
+            self._tools.parking.end()
 
     # Message stages and notices: batches of groups from the place before the stage
 
@@ -153,6 +155,7 @@ class Runner(Desk):
 
         So a fault shows in the place of the stage that has it, and what the stages before have ruled stands.
         """
+        group = group_of(message.id, map(number_of, message.recipient_ids))
         if self._tools.runs(stage):
             trial = Changes()
             try:
@@ -160,11 +163,10 @@ class Runner(Desk):
             except (StoreFull, StoreUnavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
-                log.emit("stage.error", level="error", stage=stage.name, group=message.id, error=repr(error))
+                log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
             else:
                 changes.add(trial)
                 return
-        group = group_of(message.id, map(number_of, message.recipient_ids))
         changes.to_place(stage.name, group, encode(stage.takes, item))
 
     def _make_copies(self, routed: Routed, changes: Changes) -> Routed:
@@ -316,8 +318,9 @@ class Runner(Desk):
         limits, planned = self._tools.limits, passing.planned
         handed = None
         if planned is not None:
-            handed = Handed(replace(planned, messages=()), passing.reason)
-            lasts = min(max(planned.plan.expires - self._tools.now(), limits.plan_floor), limits.plan_ceiling)
+            now = self._tools.now()
+            lasts = min(max(planned.plan.expires - now, limits.plan_floor), limits.plan_ceiling)
+            handed = Handed(replace(planned, messages=()), passing.reason, now + lasts)
             await self.ledger.hand_over(stage.name, key, encode(Handed, handed), lasts)
         if left is None or handed is None:
             await self.ledger.give_back(token)

@@ -237,6 +237,9 @@ class LimitsSection(Section):
 
     connections: Positive = Field(10, description="connections at a time, over all workers")
     messages_per_connection: Positive = Field(100, description="messages sent over one connection")
+    idle: Duration = Field(
+        timedelta(seconds=2), description="how long a connection waits for more mail; 0s: not at all"
+    )
     recipients_per_transaction: Positive = Field(100, description="recipients in one transaction")
 
 

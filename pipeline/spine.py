@@ -21,6 +21,7 @@ from pipeline.accept.door import Submission, prepare
 from pipeline.config import Config
 from pipeline.facts import Context, gatherers
 from pipeline.line import Line, build
+from pipeline.parking import Parking
 from pipeline.postmaster import Postmaster
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
@@ -135,7 +136,9 @@ class Spine:
             on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
         )  # fmt: skip
 
-    def runner(self, resolver: Resolver, runs: Callable[[Stage], bool] = lambda _stage: True) -> Runner:
+    def runner(
+        self, resolver: Resolver, runs: Callable[[Stage], bool] = lambda _stage: True, parking: Parking | None = None
+    ) -> Runner:
         """Make the runner of a worker process; `runs` tells which stages that process runs."""
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
@@ -155,6 +158,7 @@ class Spine:
                 chance=jitter.random,
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
                 runs=runs,
+                parking=parking,
             ),
         )
 

@@ -6,6 +6,7 @@ the line, the message, the time of silence, and what is read ahead of the work.
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 READ_AHEAD = 262_144
 MAX_LINE = 998  # octets without CRLF (RFC 5321 section 4.5.3.1.6)
@@ -19,7 +20,7 @@ def has_bare_ends(content: bytes) -> bool:
 
 def has_long_line(content: bytes) -> bool:
     """Tell whether a line is longer than SMTP carries."""
-    return any(len(line) > MAX_LINE for line in content.split(b"\r\n"))
+    return max(map(len, content.split(b"\r\n"))) > MAX_LINE
 
 
 class ClientGone(Exception):  # noqa: N818 - says what happened
@@ -38,6 +39,44 @@ class TooLarge(Exception):  # noqa: N818 - says what happened
     """A message is larger than allowed; it was read to its end and dropped."""
 
 
+class Patience:
+    """A time limit on one wait after the other, for the price of a timer in each period and not in each wait."""
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> None:
+        """Begin a wait of at most so many seconds; `over` is called when they are over and it has not ended."""
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._look)
+
+    def end(self) -> None:
+        """End the wait."""
+        self._deadline = None
+
+    def stop(self) -> None:
+        """Keep no timer any more."""
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        if self._deadline is None:
+            return
+        if loop.time() >= self._deadline:
+            self._deadline = None
+            self._over()
+        else:
+            self._timer = loop.call_at(self._deadline, self._look)
+
+
 class Channel(asyncio.Protocol):
     """One connection. Replies are gathered and sent when the client has nothing more to say (RFC 2920 section 3.2)."""
 
@@ -45,11 +84,12 @@ class Channel(asyncio.Protocol):
         self._timeout = timeout
         self._buffer = bytearray()
         self._out = bytearray()
-        self._more = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._patience = Patience(self._give_up)
+        self._timed_out = False
         self._ended = False
         self._paused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._writable = True
         self.transport: asyncio.Transport | None = None
 
     # The event loop's side
@@ -61,7 +101,7 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Keep what came, and read no further than the work can follow."""
         self._buffer += data
-        self._more.set()
+        self._wake()
         if len(self._buffer) > READ_AHEAD and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
@@ -69,23 +109,47 @@ class Channel(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Note the end; what was read before it is still worked on."""
         self._ended = True
-        self._more.set()
+        self._wake()
         # a client may close its side and still read our replies; TLS knows no half-closed connection
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Note the end."""
         self._ended = True
-        self._more.set()
-        self._writable.set()
+        self._writable = True
+        self._patience.stop()
+        self._wake()
 
     def pause_writing(self) -> None:
         """Hold replies back until the client reads."""
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._writable.set()
+        self._writable = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _give_up(self) -> None:
+        self._timed_out = True
+        self._wake()
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait for the event loop's side. Raises `ClientGone` once the client has kept us waiting for too long."""
+        self._timed_out = False
+        self._patience.begin(self._timeout)
+        try:
+            while not ready():
+                if self._timed_out:
+                    raise ClientGone(timed_out=True)
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+        finally:
+            self._patience.end()
+            self._waiter = None
 
     # The session's side
 
@@ -99,15 +163,11 @@ class Channel(asyncio.Protocol):
         await self.flush()
         if self._ended:
             raise ClientGone
-        self._more.clear()
         if self._paused and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._more.wait()
-        except TimeoutError:
-            raise ClientGone(timed_out=True) from None
+        known = len(self._buffer)
+        await self._until(lambda: self._ended or len(self._buffer) > known)
 
     async def line(self, limit: int) -> bytes:
         """Read a line without its CRLF. Raises `LineTooLong`, `ClientGone`."""
@@ -159,12 +219,13 @@ class Channel(asyncio.Protocol):
         if self._out and self.transport is not None and not self.transport.is_closing():
             self.transport.write(bytes(self._out))
             self._out.clear()
+            if self._writable:
+                return
             try:
-                async with asyncio.timeout(self._timeout):
-                    await self._writable.wait()
-            except TimeoutError:
+                await self._until(lambda: self._writable)
+            except ClientGone:
                 self.transport.abort()
-                raise ClientGone(timed_out=True) from None
+                raise
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Go over to TLS; what was read in clear text is dropped (RFC 3207 section 4.2). Raises OSError."""

@@ -23,6 +23,7 @@ from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, Envelope, Message, MessageId, Recipient, RecipientId
 
 _LUA = Path(__file__).parent / "lua"
+PARKED = "parked"  # channel, after the prefix: the tokens of connections that mail has come for
 SMALL = 65_536  # octets of content that come with a message that is taken to be delivered
 
 
@@ -331,6 +332,14 @@ class Ledger:
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""
         return int(await self._run("unslot", destination, token))
+
+    async def park(self, destination: str, token: str, seconds: float) -> bool:
+        """Have mail that comes wake this connection by a word on channel `PARKED`. False: there is mail, or another."""
+        return bool(await self._run("park", destination, token, int(seconds * 1000) + 1000))
+
+    async def unpark(self, destination: str, token: str) -> bool:
+        """Wait no longer; tells whether mail has come in this moment."""
+        return bool(await self._run("unpark", destination, token))
 
     async def hand_over(self, stage: str, destination: str, payload: bytes, expires_in: timedelta) -> None:
         """Leave what a destination stage gave for the next one, for as long as it may be used."""

@@ -40,7 +40,7 @@ class SharedTrips(Redis):
             batch = [one for one in batch if not one[2].cancelled()]
             pipe = self.pipeline(transaction=False)
             for args, options, _ in batch:
-                pipe.execute_command(*args, **options)  # type: ignore[no-untyped-call] # only notes it
+                pipe.execute_command(*args, **options)  # only notes it
             try:
                 results = await pipe.execute(raise_on_error=False)
             except BaseException as error:

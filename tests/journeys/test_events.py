@@ -195,7 +195,7 @@ async def _a_gatherer_raises(scene: Scene) -> None:
     await scene.mail("first@ee-311.lab")
     await scene.written("stage.error", stage="suspend")
     scene.suspended.write_text("")
-    (broke,) = scene.events("stage.error", stage="suspend")
+    broke = scene.events("stage.error", stage="suspend")[0]
     assert await scene.command("queue", "retry", broke["group"].partition("/")[0]) == 0
     await scene.seen(lambda: scene.arrived("first@ee-311.lab"))
 

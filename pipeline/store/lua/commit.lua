@@ -5,6 +5,16 @@
 -- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
 local p, token = ARGV[1], ARGV[2]
 local claim = p .. 'claim:' .. token
+-- A connection that waits at the destination is woken, and is then at work there.
+local function wake(list)
+  local destination = string.match(list, '^ready:(.*)$')
+  local token = destination and redis.call('GET', p .. 'parked:' .. destination)
+  if not token then return false end
+  redis.call('DEL', p .. 'parked:' .. destination)
+  redis.call('SET', p .. 'nudge:to:' .. destination, 1, 'PX', WORKED)
+  redis.call('PUBLISH', p .. 'parked', token)
+  return true
+end
 local function commit(group, json)
   if redis.call('HDEL', claim, group) == 0 then return {0} end
   local c = cjson.decode(json)
@@ -24,7 +34,7 @@ local function commit(group, json)
     push('RPUSH', entry.list, entry.group)
     if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
     if entry.owed then change = change + 1 else stand(entry.group, entry.list) end
-    if entry.nudge and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', NUDGE) then
+    if entry.nudge and not wake(entry.list) and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', NUDGE) then
       out[#out + 1] = entry.nudge
     end
   end

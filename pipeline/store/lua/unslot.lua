@@ -2,6 +2,7 @@
 -- ARGV: prefix, destination, token. Returns the backlog; an idle destination is forgotten, and its nudge.
 local p = ARGV[1]
 redis.call('ZREM', p .. 'slots:' .. ARGV[2], ARGV[3])
+if redis.call('GET', p .. 'parked:' .. ARGV[2]) == ARGV[3] then redis.call('DEL', p .. 'parked:' .. ARGV[2]) end
 local backlog = redis.call('LLEN', p .. 'ready:' .. ARGV[2])
 if backlog == 0 then
   redis.call('DEL', p .. 'nudge:to:' .. ARGV[2])

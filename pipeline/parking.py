@@ -1,0 +1,116 @@
+"""Parking: a connection that has nothing more to send waits a little for mail that comes, instead of being closed.
+
+Mail that is put into the ready queue of a destination where a connection waits wakes that one, over a channel of
+Redis, and nobody else is nudged. A word that is lost costs the rest of the wait and never a message: who leaves looks
+into the queue once more. A connection that waits holds its place among the connections of the destination, but none
+among the jobs of its process; and only a destination that this process has served before is worth the wait.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import Any
+
+import redis.exceptions
+
+from pipeline.store.ledger import PARKED, Ledger
+
+MOST = 200  # connections of one process that wait at a time
+KNOWN = 10_000  # destinations of which a process remembers that it has served them
+RETRY = 0.5  # seconds before the channel is opened again
+
+
+class Places:
+    """Places for jobs of one process, first come, first served."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Take a place, waiting for one."""
+        if self._free > 0:
+            self._free -= 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # it was given and cannot be used
+                self.leave()
+            raise
+
+    def take_back(self) -> None:
+        """Take a place without waiting, which may be one too many: whoever waited with a connection goes first."""
+        self._free -= 1
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._free += 1
+        while self._free > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self._free -= 1
+                waiter.set_result(None)
+
+
+class Parking:
+    """The connections of one process that wait, `seconds` each at most."""
+
+    def __init__(self, ledger: Ledger, seconds: float, places: Places | None = None) -> None:
+        self._ledger = ledger
+        self._seconds = seconds
+        self._places = places
+        self._parked: dict[str, asyncio.Event] = {}
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._listening = False
+
+    async def run(self) -> None:
+        """Listen to the channel until cancelled. Redis being away is waited out."""
+        while True:
+            try:
+                async with self._ledger.redis.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(f"{self._ledger.prefix}{PARKED}")
+                    self._listening = True
+                    async for word in channel.listen():
+                        self._wake(word)
+            except (redis.exceptions.RedisError, OSError):
+                self._listening = False
+                await asyncio.sleep(RETRY)
+
+    def _wake(self, word: Any) -> None:
+        event = self._parked.get(word["data"].decode())
+        if event is not None:
+            event.set()
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        self._listening = False
+        for event in self._parked.values():
+            event.set()
+
+    async def wait(self, key: str, token: str) -> bool:
+        """Wait for mail to a destination; tells whether there may be some. Raises `StoreUnavailable`, `StoreFull`."""
+        before = key in self._known
+        self._known[key] = None
+        self._known.move_to_end(key)
+        if len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+        if not before or not self._listening or not self._seconds or len(self._parked) >= MOST:
+            return False
+        event = self._parked[token] = asyncio.Event()
+        if self._places is not None:
+            self._places.leave()
+        try:
+            if not await self._ledger.park(key, token, self._seconds):
+                return False
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await event.wait()
+            except TimeoutError:
+                return await self._ledger.unpark(key, token)
+            return True
+        finally:
+            del self._parked[token]
+            if self._places is not None:
+                self._places.take_back()

@@ -113,7 +113,7 @@ class WorkerProcess(Middleware):
             resolver = spine.resolver()
             stack.push_async_callback(resolver.aclose)
             places = Places(config.work.destinations)
-            parking = Parking(spine.ledger, config.limits.idle.total_seconds(), places)
+            parking = Parking(spine.ledger, places)
             self._runner = spine.runner(resolver, self._runs, parking)
             self._crew = Crew(self._runner, places, config.dns.retry, _again)
             self._parking = asyncio.create_task(parking.run())

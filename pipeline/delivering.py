@@ -85,9 +85,8 @@ class Deliverer(Desk):
                 while not held:
                     if self.ending or tools.now() > deadline:
                         return
-                    if await self._take(stage, key, token, min(left, tools.limits.hand), policy, held):
-                        break
-                    if tools.parking is None or not await tools.parking.wait(key, token):
+                    idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
+                    if not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held, idle):
                         return
                 if self.ending or tools.now() > deadline:
                     return
@@ -108,16 +107,23 @@ class Deliverer(Desk):
             async for attempt in attempts:
                 await self._judge(stage, token, planned, policy, attempt, under_way)
 
-    async def _take(self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]") -> bool:
-        """Take some more of the ready queue, and call for one more connection where that is long."""
-        more = f"{stage.name}:to:{key}"
+    async def _take(
+        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]", idle: float
+    ) -> bool:
+        """Take some more of the ready queue, and call for one more connection where that is long.
+
+        Where there is nothing, wait for a while; returns whether to go on.
+        """
+        more, parking = f"{stage.name}:to:{key}", self._tools.parking
+        wait = idle if parking is not None and idle > 0 and parking.worth(key) else 0.0
         taken = await self.ledger.take(
-            f"ready:{key}", token, count, self._lease_end(), bring="mail", helper=more, most=policy.limits.connections
-        )
+            f"ready:{key}", token, count, self._lease_end(),
+            bring="mail", helper=more, most=policy.limits.connections, wait=wait,
+        )  # fmt: skip
         if taken.more:
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))
-        return bool(held)
+        return bool(held) or (parking is not None and taken.parked and await parking.wait(key, token, wait))
 
     async def _content(self, message: MessageId, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)

@@ -55,11 +55,10 @@ class Places:
 
 
 class Parking:
-    """The connections of one process that wait, `seconds` each at most."""
+    """The connections of one process that wait."""
 
-    def __init__(self, ledger: Ledger, seconds: float, places: Places | None = None) -> None:
+    def __init__(self, ledger: Ledger, places: Places | None = None) -> None:
         self._ledger = ledger
-        self._seconds = seconds
         self._places = places
         self._parked: dict[str, asyncio.Event] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -89,26 +88,31 @@ class Parking:
         for event in self._parked.values():
             event.set()
 
-    async def wait(self, key: str, token: str) -> bool:
-        """Wait for mail to a destination; tells whether there may be some. Raises `StoreUnavailable`, `StoreFull`."""
+    def worth(self, key: str) -> bool:
+        """Tell whether to wait for mail to a destination, and remember it."""
         before = key in self._known
         self._known[key] = None
         self._known.move_to_end(key)
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
-        if not before or not self._listening or not self._seconds or len(self._parked) >= MOST:
-            return False
+        return before and self._listening and len(self._parked) < MOST
+
+    async def wait(self, key: str, token: str, seconds: float) -> bool:
+        """Wait until mail comes, which Redis knows already; tells whether there may be some.
+
+        Raises `StoreUnavailable`, `StoreFull`.
+        """
         event = self._parked[token] = asyncio.Event()
+        if not self._listening:
+            event.set()
         if self._places is not None:
             self._places.leave()
         try:
-            if not await self._ledger.park(key, token, self._seconds):
-                return False
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await event.wait()
-            except TimeoutError:
-                return await self._ledger.unpark(key, token)
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return await self._ledger.unpark(key, token)
+        else:
             return True
         finally:
             del self._parked[token]

@@ -153,11 +153,15 @@ def dane_policy(profile: Profile, overrides: Mapping[str, object] = MappingProxy
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one destination: connections at a time, messages per connection, recipients per transaction."""
+    """Limits of one destination: connections at a time, messages per connection, recipients per transaction.
+
+    `idle`: how long a connection waits for more mail before it is closed.
+    """
 
     connections: int = 10
     messages_per_connection: int = 100
     recipients_per_transaction: int = 100
+    idle: timedelta = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,11 +143,15 @@ Row = Sequence[bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Groups with what they were taken with, how many are left in the list, and whether one more worker is wanted."""
+    """Groups with what they were taken with, how many are left in the list, and whether one more worker is wanted.
+
+    `parked`: there was none, and mail that comes wakes the caller.
+    """
 
     groups: list[tuple[str, Row]]
     left: int = 0
     more: bool = False
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +236,13 @@ class Ledger:
 
         `bring`: "rows" what `read` makes messages of, "mail" those with the content in front if it is small (and None
         if it is not), or the hash of payloads ("item:<stage>"). `helper` is the nudge that asks for one more worker,
-        which is wanted if the list is long; for a destination, if fewer than `most` connections are open.
+        which is wanted if the list is long; for a destination, if fewer than `most` connections are open. `wait`: if
+        there is none, have mail that comes within so many seconds wake the caller by a word on channel `PARKED`.
         """
         kind, _, name = list_.partition(":")
         nudge = f"to:{name}" if kind == "ready" else name
         left, more, *found = await self._run("take", list_, token, count, _ms(until), bring, nudge, helper, most, SMALL)
-        return Taken([(group.decode(), values) for group, *values in found], int(left), bool(more))
+        return Taken([(group.decode(), values) for group, *values in found], int(left), more == 1, more == 2)
 
     async def extend(self, token: str, until: datetime) -> None:
         """Prolong a lease that is still ours."""
@@ -332,10 +337,6 @@ class Ledger:
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""
         return int(await self._run("unslot", destination, token))
-
-    async def park(self, destination: str, token: str, seconds: float) -> bool:
-        """Have mail that comes wake this connection by a word on channel `PARKED`. False: there is mail, or another."""
-        return bool(await self._run("park", destination, token, int(seconds * 1000) + 1000))
 
     async def unpark(self, destination: str, token: str) -> bool:
         """Wait no longer; tells whether mail has come in this moment."""

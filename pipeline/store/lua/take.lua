@@ -2,15 +2,18 @@
 -- ARGV: prefix, list (without prefix), token, n, lease end (ms), what comes with each group ('' nothing, 'rows' the
 --   envelope and the recipients, 'mail' those and the content up to the given size, else the hash of its payload),
 --   the nudge of this list, the nudge that asks for one more worker, connections that the destination may have
---   (0: no bound), size (octets).
--- Returns {groups left, one more worker is wanted, {group, value...}, ...}. The nudge of a list that is empty is
+--   (0: no bound), size (octets), ms for which the caller waits for mail to come if there is none now (0: not at all).
+-- Returns {groups left, one more worker is wanted, {group, value...}, ...}, or {0, 0} if there is none and {0, 2} if
+-- mail that comes wakes the caller, which it does for one connection of a destination at a time. The nudge of a list that is empty is
 -- forgotten, so that what comes in next sends another; while it holds something, whoever works on it goes on.
 local p, list, token = ARGV[1], ARGV[2], ARGV[3]
 local groups = redis.call('LPOP', p .. list, tonumber(ARGV[4]))
 local nudge = p .. 'nudge:' .. ARGV[7]
 if not groups then
   redis.call('DEL', nudge)
-  return {0, 0}
+  if tonumber(ARGV[11]) == 0 then return {0, 0} end
+  local parked = p .. 'parked:' .. string.match(list, '^ready:(.*)$')
+  return {0, redis.call('SET', parked, token, 'NX', 'PX', ARGV[11]) and 2 or 0}
 end
 local claim = p .. 'claim:' .. token
 local fields = {'', list}

@@ -1,24 +1,26 @@
 """Answers whose security is proven here, from the trust anchors down, over any resolver that passes DNSSEC records.
 
 Each question is asked with CD=1 and DO=1, and so is whatever `delivery.dnssec` lacks to judge the answer. Equal
-questions under way share one asking, and what was proven of zones is kept until the proof expires. A lookup that
-fails, whatever it was for, is a failure and never "insecure".
+questions under way share one asking, and what was proven of zones is kept until the proof expires. What turns out bogus
+is asked for once more, over TCP, before that is the verdict. A lookup that fails, whatever it was for, is a failure and
+never "insecure".
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import dns.exception
 import dns.name
 import dns.rdatatype
 
-from delivery.dnssec.anchors import ROOT, Anchors
-from delivery.dnssec.limits import Rules
+from delivery.dnssec.anchors import ROOT, Anchors, upwards
+from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone
 from delivery.dnssec.validator import validate
+from delivery.dnssec.zones import Known
 from delivery.nameserver import NoResponse, Server, exchange
 from delivery.responses import Lifetimes, failure_of, records_of, text_of
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
@@ -45,6 +47,14 @@ class LocalSettings:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Whom to ask, and whether over TCP only."""
+
+    server: Server
+    only_tcp: bool = False
+
+
 class LocalValidator:
     """Asks resolvers and judges what they say. One for each process."""
 
@@ -52,27 +62,46 @@ class LocalValidator:
         self._settings = settings
         self._now = now
         self._known = _Known()
-        self._asking: dict[tuple[Server, Question], asyncio.Task[Reply]] = {}
+        self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
-    async def ask(self, server: Server, question: Question) -> Answer:
-        """Answer a question by what one resolver gives."""
-        outcome = await self.judge(server, question)
+    async def ask(self, server: Server, question: Question, again: Server | None = None) -> Answer:
+        """Answer a question by what one resolver gives; `again` is asked after it before anything is bogus."""
+        outcome = await self.judge(server, question, again)
         return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
 
-    async def judge(self, server: Server, question: Question) -> Outcome:
+    async def judge(self, server: Server, question: Question, again: Server | None = None) -> Outcome:
         """Ask, ask for whatever the proof needs, and give the outcome with its chain, all within `Rules.time`."""
         limit = self._settings.rules.time.total_seconds()
         try:
             async with asyncio.timeout(limit):
-                return await self._proven(server, question)
+                return await self._proven(server, question, again or server)
         except TimeoutError:
             why = f"{question}: {server} took more than {limit:g} s for one question, with all that its proof needs"
             return Outcome(Status.INDETERMINATE, self._now(), (), why, None, Failure.TIMEOUT)
 
-    async def _proven(self, server: Server, question: Question) -> Outcome:
-        settings = self._settings
-        reply = await self._fetch(server, question)
-        work = validate(question, reply, settings.anchors, settings.rules, self._now(), self._known)
+    async def _proven(self, server: Server, question: Question, again: Server) -> Outcome:
+        """Ask, and before anything is bogus once more: over TCP, and past what is kept of the zone that it broke at.
+
+        Both times count against one budget. The second time gives another verdict by a whole proof only: without an
+        answer, or over the budget, the first stands (RFC 4035 section 5.4).
+        """
+        budget = Budget(self._settings.rules)
+        outcome = await self._judged(_Way(server), question, budget, self._known)
+        if outcome.status is not Status.BOGUS:
+            return outcome
+        broken = dns.name.from_text(outcome.links[-1].zone)
+        known = {name: self._known[name] for name in upwards(broken) if name != broken and name in self._known}
+        second = await self._judged(_Way(again, only_tcp=True), question, budget, known)
+        if second.status not in {Status.SECURE, Status.INSECURE}:
+            return outcome
+        for name, zone in known.items():
+            self._known[name] = zone
+        first = replace(outcome.links[-1], text=f"{outcome.why}; asked again over TCP at {again}")
+        return replace(second, links=(first, *second.links))
+
+    async def _judged(self, way: _Way, question: Question, budget: Budget, known: Known) -> Outcome:
+        reply = await self._fetch(way, question)
+        work = validate(question, reply, self._settings.anchors, budget, self._now(), known)
         signers = _signers(reply)
         ahead: dict[Question, asyncio.Task[Reply]] = {}
         try:
@@ -81,8 +110,8 @@ class LocalValidator:
                 # the keys of a zone that signed are what will be wanted next; once, as names of signers cost nothing
                 if wanted.rdtype == "DS" and wanted.name in signers and not ahead:
                     keys = Question(wanted.name, "DNSKEY")
-                    ahead[keys] = self._asked(server, keys)
-                reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(server, wanted))
+                    ahead[keys] = self._asked(way, keys)
+                reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(way, wanted))
                 wanted = work.send(reply)
         except StopIteration as done:
             outcome: Outcome = done.value
@@ -100,29 +129,29 @@ class LocalValidator:
         """Forget what was proven of zones."""
         self._known.clear()
 
-    async def _fetch(self, server: Server, question: Question) -> Reply:
-        return await asyncio.shield(self._asked(server, question))
+    async def _fetch(self, way: _Way, question: Question) -> Reply:
+        return await asyncio.shield(self._asked(way, question))
 
-    def _asked(self, server: Server, question: Question) -> asyncio.Task[Reply]:
+    def _asked(self, way: _Way, question: Question) -> asyncio.Task[Reply]:
         """Ask, or join those who wait for the same."""
-        key = (server, question)
+        key = (way, question)
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._exchange(server, question))
+            task = self._asking[key] = asyncio.create_task(self._exchange(way, question))
             task.add_done_callback(lambda _task: self._asking.pop(key, None))
         return task
 
-    async def _exchange(self, server: Server, question: Question) -> Reply:
+    async def _exchange(self, way: _Way, question: Question) -> Reply:
         try:
             response = await exchange(
-                server, question, patience=self._settings.patience, checking_disabled=True,
-                most_records=self._settings.rules.records,
+                way.server, question, patience=self._settings.patience, checking_disabled=True,
+                most_records=self._settings.rules.records, only_tcp=way.only_tcp,
             )  # fmt: skip
         except NoResponse as error:
             return Unanswered(error.failure, str(error))
         failure = failure_of(response)
         if failure is not None:
-            return Unanswered(failure, f"{server} answered {failure.upper()}")
+            return Unanswered(failure, f"{way.server} answered {failure.upper()}")
         return Response.of(response)
 
 

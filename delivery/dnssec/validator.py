@@ -16,7 +16,7 @@ import dns.rrset
 
 from delivery.dnssec.anchors import Anchors, upwards
 from delivery.dnssec.denial import Unproven, no_closer_match, nodata, nxdomain
-from delivery.dnssec.limits import BudgetExceeded, Rules
+from delivery.dnssec.limits import Budget, BudgetExceeded
 from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet
 from delivery.dnssec.zones import BOGUS_TTL, FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
@@ -27,12 +27,15 @@ _CNAME = dns.rdatatype.CNAME
 
 
 def validate(
-    question: Question, reply: Reply, anchors: Anchors, rules: Rules, now: datetime, known: Known
+    question: Question, reply: Reply, anchors: Anchors, budget: Budget, now: datetime, known: Known
 ) -> Generator[Question, Reply, Outcome]:
-    """Judge the reply to a question; `known` keeps what was found of zones, for the next question."""
+    """Judge the reply to a question; `known` keeps what was found of zones, for the next question.
+
+    `budget` is that of the question: who asks it a second time goes on with the same.
+    """
     if isinstance(reply, Unanswered):
         return Outcome(Status.INDETERMINATE, now, (), f"{question}: {reply.text}", INDETERMINATE, reply.failure)
-    work = _Work(Walk(anchors, rules, now, known), reply)
+    work = _Work(Walk(anchors, budget, now, known), reply)
     try:
         return (yield from work.run(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
     except BudgetExceeded as error:

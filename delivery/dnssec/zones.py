@@ -17,7 +17,7 @@ import dns.rrset
 
 from delivery.dnssec.anchors import Anchor, Anchors
 from delivery.dnssec.denial import Denial, Unproven, no_ds, nodata, nxdomain
-from delivery.dnssec.limits import Budget, Rules
+from delivery.dnssec.limits import Budget
 from delivery.dnssec.replies import Link, Reply, Response, Status, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet, Verified, supported, trusted_keys, verify
 from delivery.responses import text_of
@@ -34,11 +34,11 @@ _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 class Walk:
     """The way down for one question. Its methods raise `BudgetExceeded` when that would cost too much."""
 
-    def __init__(self, anchors: Anchors, rules: Rules, now: datetime, known: Known) -> None:
+    def __init__(self, anchors: Anchors, budget: Budget, now: datetime, known: Known) -> None:
         self.anchors = anchors
-        self.rules = rules
+        self.rules = budget.rules
         self.now = now
-        self.budget = Budget(rules)
+        self.budget = budget
         self._known = known
 
     def ask(self, name: dns.name.Name, rdtype: str) -> Generator[Question, Reply, Reply]:

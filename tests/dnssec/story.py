@@ -19,7 +19,7 @@ import dns.rdatatype
 import dns.rrset
 
 from delivery.dnssec.anchors import Anchors
-from delivery.dnssec.limits import Rules
+from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Outcome, Reply, Response, Status, Unanswered
 from delivery.dnssec.validator import validate
 from delivery.responses import extended_errors, rcode_failure
@@ -182,7 +182,7 @@ def drive(story: Story) -> tuple[Outcome, tuple[Question, ...]]:
     """Let the validator judge a story; the questions are those that it asked, the first one too."""
     asked = [story.question]
     reply = reply_to(story.question, story.replies.get(story.question))
-    work = validate(story.question, reply, story.anchors, rules(story.rules), story.now, {})
+    work = validate(story.question, reply, story.anchors, Budget(rules(story.rules)), story.now, {})
     try:
         wanted = next(work)
         while True:

@@ -14,7 +14,7 @@ import pytest
 from dns.rdatatype import DNAME, A, RdataType
 
 from delivery.dnssec.anchors import Anchors
-from delivery.dnssec.limits import Rules
+from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Outcome, Reply, Response, Status, Zone
 from delivery.dnssec.validator import validate
 from stages.answer import Question
@@ -149,7 +149,7 @@ def test_what_another_question_found_meanwhile_is_used() -> None:
         return Response.of(answering(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
 
     question = Question(first, "A")
-    work = validate(question, reply(question), ANCHORS, Rules(), NOW, known)
+    work = validate(question, reply(question), ANCHORS, Budget(), NOW, known)
     wanted = work.send(reply(next(work)))
     assert judge(dns.name.from_text(second), A, answering, known=known).status is Status.BOGUS
     assert _ended(work, reply, wanted).status is Status.BOGUS

@@ -8,9 +8,10 @@ never "insecure".
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import dns.exception
 import dns.name
@@ -58,15 +59,24 @@ class _Way:
 class LocalValidator:
     """Asks resolvers and judges what they say. One for each process."""
 
-    def __init__(self, settings: LocalSettings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: LocalSettings,
+        now: Callable[[], datetime],
+        on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
+    ) -> None:
         self._settings = settings
         self._now = now
+        self._tell = on_event
         self._known = _Known()
         self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
     async def ask(self, server: Server, question: Question, again: Server | None = None) -> Answer:
         """Answer a question by what one resolver gives; `again` is asked after it before anything is bogus."""
         outcome = await self.judge(server, question, again)
+        if outcome.failure is Failure.INDETERMINATE:  # there was more to do than the rules allow
+            story = {"question": str(question), "resolver": str(server), "text": outcome.why}
+            self._tell("resolver.limit", story)
         return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
 
     async def judge(self, server: Server, question: Question, again: Server | None = None) -> Outcome:
@@ -173,8 +183,7 @@ def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, 
     match outcome.status:
         case Status.BOGUS:
             ede = () if outcome.code is None else (ExtendedError(outcome.code, outcome.why),)
-            until = min(outcome.expires, now + lifetimes.failed)
-            return Failed(question, Failure.BOGUS, outcome.why, until, ede, (Proof.VALIDATOR,), source, chain)
+            return Failed(question, Failure.BOGUS, outcome.why, outcome.expires, ede, (Proof.VALIDATOR,), source, chain)
         case Status.INDETERMINATE:
             failure = outcome.failure or Failure.INDETERMINATE
             return Failed(question, failure, outcome.why, now + lifetimes.failed, (), (), source, chain)

@@ -24,6 +24,7 @@ import dns.rcode
 
 from delivery.agreement import agreed
 from delivery.dnssec.anchors import ROOT, Anchors
+from delivery.dnssec.limits import DEFAULT, Rules
 from delivery.doubt import doubt
 from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
@@ -58,6 +59,7 @@ class DnsSettings:
     servers: tuple[Server, ...] = ()
     validation: Literal["auto", "trusted", "local", "both"] = "auto"
     anchors: Anchors = ROOT
+    rules: Rules = DEFAULT
     trust: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     timeout: timedelta = timedelta(seconds=5)
     attempts: int = 3
@@ -85,8 +87,9 @@ class Resolver:
         self._cache: OrderedDict[tuple[Question, bool], Answer] = OrderedDict()
         self._asking: dict[tuple[Question, bool], asyncio.Task[Answer]] = {}
         self._examined: dict[Server, Examination] = {}
-        local = LocalSettings(settings.anchors, patience=settings.timeout.total_seconds(), lifetimes=settings.lifetimes)
-        self._local = LocalValidator(local, now)
+        patience = settings.timeout.total_seconds()
+        local = LocalSettings(settings.anchors, settings.rules, patience, settings.lifetimes)
+        self._local = LocalValidator(local, now, on_event)
         self._checking = asyncio.Lock()
         self._checked: datetime | None = None  # when the latest self-test began
         self._suspended = ""

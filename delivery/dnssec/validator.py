@@ -19,7 +19,7 @@ from delivery.dnssec.denial import Unproven, no_closer_match, nodata, nxdomain
 from delivery.dnssec.limits import Budget, BudgetExceeded
 from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet
-from delivery.dnssec.zones import BOGUS_TTL, FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
+from delivery.dnssec.zones import FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
 from delivery.responses import text_of
 from stages.answer import Failure, Question
 
@@ -40,7 +40,7 @@ def validate(
         return (yield from work.run(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
     except BudgetExceeded as error:
         why = f"{question}: {error}"
-        return Outcome(Status.INDETERMINATE, now + BOGUS_TTL, (), why, None, Failure.INDETERMINATE)
+        return Outcome(Status.INDETERMINATE, now + budget.rules.bogus_ttl, (), why, None, Failure.INDETERMINATE)
 
 
 @dataclass(slots=True)
@@ -90,8 +90,10 @@ class _Work:
             if rdtype == _CNAME:  # the CNAME that the DNAME makes is what was asked for
                 made = dns.rrset.from_text(name, alias.rrset.ttl, "IN", "CNAME", target.to_text())
                 return self._outcome(made)
-            if target in seen or len(seen) > self.walk.rules.links:
-                return self._failed(Failure.CHAIN, f"the aliases of {text_of(name)} go in a circle or are too many")
+            if target in seen:
+                return self._failed(Failure.CHAIN, f"the aliases of {text_of(name)} go in a circle")
+            if len(seen) > self.walk.rules.links:
+                raise BudgetExceeded(f"more than {self.walk.rules.links} aliases for one question")
             seen.add(target)
             self.aliases.append(target)
             name = target
@@ -245,10 +247,12 @@ class _Work:
     def _bogus(self, what: str, why: str, code: int, zone: Zone) -> Outcome:
         self._chain(zone)
         self.links.append(Link(text_of(zone.name), what, Status.BOGUS, why))
-        return Outcome(Status.BOGUS, self.walk.now + BOGUS_TTL, tuple(self.links), why, code)
+        return Outcome(Status.BOGUS, self.walk.now + self.walk.rules.bogus_ttl, tuple(self.links), why, code)
 
     def _failed(self, failure: Failure, why: str) -> Outcome:
-        return Outcome(Status.INDETERMINATE, self.walk.now + BOGUS_TTL, tuple(self.links), why, None, failure)
+        return Outcome(
+            Status.INDETERMINATE, self.walk.now + self.walk.rules.bogus_ttl, tuple(self.links), why, None, failure
+        )
 
     def _outcome(self, rrset: dns.rrset.RRset | None) -> Outcome:
         nxdomain = rrset is None and self.reply.nxdomain

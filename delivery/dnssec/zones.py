@@ -26,7 +26,7 @@ from stages.answer import Failure, Question
 Known = MutableMapping[dns.name.Name, Zone]
 
 FOREVER = timedelta(days=1)  # the longest that a proof is believed without being made again
-BOGUS_TTL = timedelta(seconds=60)  # how long a broken chain is remembered (RFC 4035 section 4.7)
+_SWITCHED_OFF = timedelta(seconds=60)  # the longest that an answer below a negative anchor is kept (RFC 7646)
 INDETERMINATE, KEY_MISSING, SIGNATURE_MISSING, PROOF_MISSING = 5, 9, 10, 12  # info-codes of RFC 8914
 _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 
@@ -54,7 +54,7 @@ class Walk:
         negative = self.anchors.negative_for(target, self.now)
         if negative is not None:
             link = Link(text_of(negative), "negative trust anchor", Status.INSECURE, "validation is switched off here")
-            return Zone(negative, Status.INSECURE, self.now + BOGUS_TTL, (), (link,), link.text)
+            return Zone(negative, Status.INSECURE, self.now + _SWITCHED_OFF, (), (link,), link.text)
         zone, at = yield from self._start(target)
         while zone.status is Status.SECURE and len(at) < len(target):
             at = dns.name.Name(target.labels[-len(at) - 1 :])
@@ -223,7 +223,7 @@ class Walk:
 
     def _broken(self, name: dns.name.Name, why: str, code: int, links: tuple[Link, ...]) -> Zone:
         link = Link(text_of(name), "chain of trust", Status.BOGUS, why)
-        return Zone(name, Status.BOGUS, self.now + BOGUS_TTL, (), (*links, link), why, code)
+        return Zone(name, Status.BOGUS, self.now + self.rules.bogus_ttl, (), (*links, link), why, code)
 
 
 def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:

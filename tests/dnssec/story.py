@@ -28,6 +28,7 @@ from stages.status import EDE_LOCAL_POLICY
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 _NUMBERS = {"algorithms", "digests"}  # rules that are sets of numbers
+_TIMES = {"skew", "bogus_ttl"}  # rules that are seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +168,15 @@ def reply_to(asked: Question, message: dns.message.Message | None) -> Reply:
 
 
 def rules(words: tuple[str, ...]) -> Rules:
-    """Read rules: seconds for `skew`, numbers joined by commas for sets."""
+    """Read rules: seconds for times, numbers joined by commas for sets."""
     values: dict[str, Any] = {}
     for word in words:
         name, _, value = word.partition("=")
         if name in _NUMBERS:
             values[name] = frozenset(int(number) for number in value.split(","))
         else:
-            values[name] = timedelta(seconds=int(value)) if name == "skew" else int(value)
+            made = timedelta(seconds=int(value)) if name in _TIMES else int(value) if value.isdigit() else value
+            values[name] = made
     return Rules(**values)
 
 

@@ -7,8 +7,7 @@ never "insecure".
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,23 +18,13 @@ import dns.rdatatype
 
 from delivery.dnssec.anchors import ROOT, Anchors, upwards
 from delivery.dnssec.limits import Budget, Rules
-from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered
 from delivery.dnssec.validator import validate
 from delivery.dnssec.zones import Known
 from delivery.nameserver import NoResponse, Server, exchange
 from delivery.responses import Lifetimes, failure_of, records_of, text_of
+from delivery.zonekeys import SharedKeys, Zones
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
-
-MAX_ZONES = 100_000  # names of which the zone is kept
-
-
-class _Known(OrderedDict[dns.name.Name, Zone]):
-    """What was proven of zones; the oldest is dropped when there are too many."""
-
-    def __setitem__(self, name: dns.name.Name, zone: Zone) -> None:
-        super().__setitem__(name, zone)
-        if len(self) > MAX_ZONES:
-            self.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +53,12 @@ class LocalValidator:
         settings: LocalSettings,
         now: Callable[[], datetime],
         on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
+        shared: SharedKeys | None = None,
     ) -> None:
         self._settings = settings
         self._now = now
         self._tell = on_event
-        self._known = _Known()
+        self._zones = Zones(shared, settings.anchors, settings.rules, on_event)
         self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
     async def ask(self, server: Server, question: Question, again: Server | None = None) -> Answer:
@@ -84,10 +74,12 @@ class LocalValidator:
         limit = self._settings.rules.time.total_seconds()
         try:
             async with asyncio.timeout(limit):
-                return await self._proven(server, question, again or server)
+                outcome = await self._proven(server, question, again or server)
         except TimeoutError:
             why = f"{question}: {server} took more than {limit:g} s for one question, with all that its proof needs"
             return Outcome(Status.INDETERMINATE, self._now(), (), why, None, Failure.TIMEOUT)
+        await self._zones.share()
+        return outcome
 
     async def _proven(self, server: Server, question: Question, again: Server) -> Outcome:
         """Ask, and before anything is bogus once more: over TCP, and past what is kept of the zone that it broke at.
@@ -96,21 +88,23 @@ class LocalValidator:
         answer, or over the budget, the first stands (RFC 4035 section 5.4).
         """
         budget = Budget(self._settings.rules)
-        outcome = await self._judged(_Way(server), question, budget, self._known)
+        kept = self._zones.known
+        outcome = await self._judged(_Way(server), question, budget, kept)
         if outcome.status is not Status.BOGUS:
             return outcome
         broken = dns.name.from_text(outcome.links[-1].zone)
-        known = {name: self._known[name] for name in upwards(broken) if name != broken and name in self._known}
+        known = {name: kept[name] for name in upwards(broken) if name != broken and name in kept}
         second = await self._judged(_Way(again, only_tcp=True), question, budget, known)
         if second.status not in {Status.SECURE, Status.INSECURE}:
             return outcome
-        for name, zone in known.items():
-            self._known[name] = zone
+        kept.update(known)
         first = replace(outcome.links[-1], text=f"{outcome.why}; asked again over TCP at {again}")
         return replace(second, links=(first, *second.links))
 
     async def _judged(self, way: _Way, question: Question, budget: Budget, known: Known) -> Outcome:
         reply = await self._fetch(way, question)
+        if known is self._zones.known and isinstance(reply, Response):
+            await self._zones.fetch(_places(question, reply), self._now())
         work = validate(question, reply, self._settings.anchors, budget, self._now(), known)
         signers = _signers(reply)
         ahead: dict[Question, asyncio.Task[Reply]] = {}
@@ -135,9 +129,9 @@ class LocalValidator:
         except dns.exception.DNSException:  # it is no name; whoever asks for it will be told
             return False
 
-    def forget(self) -> None:
-        """Forget what was proven of zones."""
-        self._known.clear()
+    async def forget(self) -> None:
+        """Forget what was proven of zones, for other processes, too."""
+        await self._zones.forget()
 
     async def _fetch(self, way: _Way, question: Question) -> Reply:
         return await asyncio.shield(self._asked(way, question))
@@ -175,6 +169,13 @@ def _signers(reply: Reply) -> frozenset[str]:
         if rrset.rdtype == dns.rdatatype.RRSIG
         for signature in rrset
     )
+
+
+def _places(question: Question, reply: Response) -> Iterator[dns.name.Name]:
+    """Give names at or above which the zones are that a response needs for its proof."""
+    yield dns.name.from_text(question.name)
+    yield from map(dns.name.from_text, sorted(_signers(reply)))
+    yield from (rrset.name for rrset in reply.answer)
 
 
 def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, lifetimes: Lifetimes) -> Answer:

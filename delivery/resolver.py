@@ -30,6 +30,7 @@ from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, failure_of, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, Source, examine_as
+from delivery.zonekeys import SharedKeys
 from stages.answer import Answer, Failed, Failure, Proof, Question
 from stages.status import EDE_BOGUS, ede_text
 
@@ -77,6 +78,7 @@ class Resolver:
         *,
         now: Callable[[], datetime],
         shared: SharedCache | None = None,
+        shared_keys: SharedKeys | None = None,
         on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
     ) -> None:
         self._settings = settings
@@ -89,7 +91,7 @@ class Resolver:
         self._examined: dict[Server, Examination] = {}
         patience = settings.timeout.total_seconds()
         local = LocalSettings(settings.anchors, settings.rules, patience, settings.lifetimes)
-        self._local = LocalValidator(local, now, on_event)
+        self._local = LocalValidator(local, now, on_event, shared_keys)
         self._checking = asyncio.Lock()
         self._checked: datetime | None = None  # when the latest self-test began
         self._suspended = ""
@@ -138,7 +140,7 @@ class Resolver:
 
     async def _forget(self) -> None:
         self._cache.clear()
-        self._local.forget()
+        await self._local.forget()
         if self._shared is None:
             return
         try:

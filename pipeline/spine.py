@@ -28,6 +28,7 @@ from pipeline.store.connection import check_safety, connect
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.headroom import Headroom
 from pipeline.store.ledger import Ledger
+from pipeline.store.zonekeys import SharedZoneKeys
 from stages.message import Message, MessageId
 
 Nudge = Callable[[Sequence[str]], Any]
@@ -128,7 +129,8 @@ class Spine:
     def resolver(self) -> Resolver:
         """Make the resolver of this process, with the shared cache behind its own."""
         return Resolver(
-            self.config.dns_settings(), now=utc_now, shared=SharedAnswers(self.redis),
+            self.config.dns_settings(), now=utc_now,
+            shared=SharedAnswers(self.redis), shared_keys=SharedZoneKeys(self.redis),
             on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
         )  # fmt: skip
 

@@ -161,7 +161,7 @@ def _level(event: str, fields: Mapping[str, Any]) -> str:
     """Give the weight of what a resolver tells: mail stands still, something is amiss, or all is well."""
     if event in {"resolver.suspended", "resolver.disagreement"}:
         return "error"
-    return "warning" if event == "resolver.cache" or fields.get("passed") is False else "info"
+    return "warning" if event in {"resolver.cache", "resolver.limit"} or fields.get("passed") is False else "info"
 
 
 def _enqueue(config: Config) -> Nudge:

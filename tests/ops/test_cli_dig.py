@@ -11,7 +11,7 @@ from click.testing import Result
 
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
-from tests.needs import program, silent_port
+from tests.needs import silent_port
 from tests.ops.conftest import Run
 from tests.ops.lab_beside import lab_beside
 
@@ -32,8 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def validated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Run a lab with a real Unbound, once for this module."""
-    program("unbound")
+    """Run a lab with a resolver that validates, once for this module."""
     with lab_beside(tmp_path_factory.mktemp("validated"), LAB, "trusted") as running:
         yield running
 

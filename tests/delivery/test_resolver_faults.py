@@ -22,7 +22,7 @@ from delivery.trust import Canary, Expected
 from ops.lab.world import Lab
 from stages.answer import Answer, Failed, Failure, Found, Question, Security
 from tests.delivery.test_nameserver import reply, serving
-from tests.needs import program
+from tests.validating import validated_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GOOD, OTHER = Question("ee-311.lab", "MX"), Question("rollover.lab", "MX")
@@ -32,15 +32,15 @@ BOGUS = Question("expired-mx.lab", "MX")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run the lab once for this module."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab")) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 
 class Liar(asyncio.DatagramProtocol):
-    """Stands before a real resolver and falsifies what it says: "honest", "strips", "vouches", "blames" or "fails".
+    """Stands before a resolver and falsifies what it says.
 
-    It is honest of names that are not at or below `about`.
+    It is "honest", "strips", "vouches", "blames", "fails" or "silent"; of names that are not at or below `about` it is
+    honest.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -65,6 +65,8 @@ class Liar(asyncio.DatagramProtocol):
         query = dns.message.from_wire(data)
         self.questions.append(str(query.question[0]))
         manner = self.manner if query.question[0].name.is_subdomain(self.about) else "honest"
+        if manner == "silent":
+            return
         if manner == "vouches":  # it validates nothing and says that all is authentic
             query.flags |= dns.flags.CD
         try:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from delivery.wire import normal
+from delivery.content import normal
 from stages.attempt import Transaction
 from stages.message import Content, Message
 from stages.plan import DaneDemand, Demand, EncryptDemand, Trouble, VerifyDemand

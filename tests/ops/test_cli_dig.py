@@ -231,7 +231,7 @@ def test_a_negative_anchor_of_the_configuration_counts(lab: Lab, cli: Run, place
 
 
 @pytest.mark.parametrize("validation", ["trusted", "local", "both"])
-def test_each_way_over_a_real_validating_resolver(validated: Lab, cli: Run, place: Path, validation: str) -> None:
+def test_each_way_over_a_validating_resolver(validated: Lab, cli: Run, place: Path, validation: str) -> None:
     """DANE-01: believed, proven, or both: the status is the same; only what is proven here has a chain."""
     config = str(validated.write_config(place / "lab.toml", "redis://127.0.0.1:1/0"))
     states = []

@@ -16,13 +16,13 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 
-from delivery.dnssec.anchors import ROOT, Anchors, upwards
+from delivery.dnssec.anchors import ROOT, Anchors
 from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered
 from delivery.dnssec.validator import validate
 from delivery.dnssec.zones import Known
 from delivery.nameserver import NoResponse, Server, exchange
-from delivery.responses import Lifetimes, failure_of, records_of, text_of
+from delivery.responses import SECOND, Lifetimes, failure_of, records_of, text_of
 from delivery.zonekeys import SharedKeys, Zones
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
 
@@ -61,43 +61,52 @@ class LocalValidator:
         self._zones = Zones(shared, settings.anchors, settings.rules, on_event)
         self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
-    async def ask(self, server: Server, question: Question, again: Server | None = None) -> Answer:
-        """Answer a question by what one resolver gives; `again` is asked after it before anything is bogus."""
-        outcome = await self.judge(server, question, again)
+    async def ask(
+        self, server: Server, question: Question, again: Server | None = None, old: Answer | None = None
+    ) -> Answer:
+        """Answer a question by what one resolver gives; `again` is asked after it before anything is bogus.
+
+        What ends with an `old` answer is proven anew, else a new one could not hold any longer.
+        """
+        outcome = await self.judge(server, question, again, old)
         if outcome.failure is Failure.INDETERMINATE:  # there was more to do than the rules allow
             story = {"question": str(question), "resolver": str(server), "text": outcome.why}
             self._tell("resolver.limit", story)
         return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
 
-    async def judge(self, server: Server, question: Question, again: Server | None = None) -> Outcome:
+    async def judge(
+        self, server: Server, question: Question, again: Server | None = None, old: Answer | None = None
+    ) -> Outcome:
         """Ask, ask for whatever the proof needs, and give the outcome with its chain, all within `Rules.time`."""
         limit = self._settings.rules.time.total_seconds()
         try:
             async with asyncio.timeout(limit):
-                outcome = await self._proven(server, question, again or server)
+                outcome = await self._proven(server, question, again or server, old)
         except TimeoutError:
             why = f"{question}: {server} took more than {limit:g} s for one question, with all that its proof needs"
             return Outcome(Status.INDETERMINATE, self._now(), (), why, None, Failure.TIMEOUT)
         await self._zones.share()
         return outcome
 
-    async def _proven(self, server: Server, question: Question, again: Server) -> Outcome:
+    async def _proven(self, server: Server, question: Question, again: Server, old: Answer | None) -> Outcome:
         """Ask, and before anything is bogus once more: over TCP, and past what is kept of the zone that it broke at.
 
         Both times count against one budget. The second time gives another verdict by a whole proof only: without an
         answer, or over the budget, the first stands (RFC 4035 section 5.4).
         """
         budget = Budget(self._settings.rules)
-        kept = self._zones.known
-        outcome = await self._judged(_Way(server), question, budget, kept)
+        known: Known = self._zones.known if old is None else self._zones.beyond(_names(old), old.expires + SECOND)
+        outcome = await self._judged(_Way(server), question, budget, known)
+        if old is not None:
+            self._zones.keep(known)
         if outcome.status is not Status.BOGUS:
             return outcome
         broken = dns.name.from_text(outcome.links[-1].zone)
-        known = {name: kept[name] for name in upwards(broken) if name != broken and name in kept}
+        known = self._zones.beyond([broken.parent()] if broken != dns.name.root else [], self._now())
         second = await self._judged(_Way(again, only_tcp=True), question, budget, known)
         if second.status not in {Status.SECURE, Status.INSECURE}:
             return outcome
-        kept.update(known)
+        self._zones.keep(known)
         first = replace(outcome.links[-1], text=f"{outcome.why}; asked again over TCP at {again}")
         return replace(second, links=(first, *second.links))
 
@@ -176,6 +185,13 @@ def _places(question: Question, reply: Response) -> Iterator[dns.name.Name]:
     yield dns.name.from_text(question.name)
     yield from map(dns.name.from_text, sorted(_signers(reply)))
     yield from (rrset.name for rrset in reply.answer)
+
+
+def _names(answer: Answer) -> Iterator[dns.name.Name]:
+    """Give the names at which the records of an answer stand."""
+    yield dns.name.from_text(answer.question.name)
+    if not isinstance(answer, Failed):
+        yield from map(dns.name.from_text, answer.aliases)
 
 
 def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, lifetimes: Lifetimes) -> Answer:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import dns.exception
 import dns.name
 import dns.rdata
-from dns.rdataclass import IN
-from dns.rdatatype import DNSKEY
+import dns.rdataclass
+import dns.rdatatype
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from delivery.dnssec.anchors import Anchors, upwards
 from delivery.dnssec.limits import Rules
@@ -105,9 +106,20 @@ class Zones:
         except Exception as error:  # noqa: BLE001 - whatever is shared, zones can be proven
             self._tell("resolver.cache", {"text": f"shared keys of zones cannot be read: {error!r}"})
 
-    def _is_known(self, name: dns.name.Name, now: datetime) -> bool:
+    def beyond(self, names: Iterable[dns.name.Name], moment: datetime) -> dict[dns.name.Name, Zone]:
+        """Give what is known of some names and those above them for longer than until a moment."""
+        above = (above for name in names for above in upwards(name))
+        return {name: self.known[name] for name in above if self._is_known(name, moment)}
+
+    def _is_known(self, name: dns.name.Name, moment: datetime) -> bool:
         zone = self.known.get(name)
-        return zone is not None and zone.expires > now
+        return zone is not None and zone.expires > moment
+
+    def keep(self, zones: Mapping[dns.name.Name, Zone]) -> None:
+        """Keep what was proven of zones, apart from what is kept already."""
+        for name, zone in zones.items():
+            if self.known.get(name) is not zone:
+                self.known[name] = zone
 
     async def share(self) -> None:
         """Share the keys that were proven since the last time."""
@@ -158,7 +170,7 @@ def read(shared: ZoneKeys, rules: Rules, now: datetime) -> Zone:
         raise ValueError(f"the keys of {shared.zone} end at {shared.expires}, which is over or too far away")
     try:
         name = dns.name.from_text(shared.zone)
-        keys = Keys(dns.rdata.from_wire(IN, DNSKEY, wire, 0, len(wire)) for wire in shared.keys)
+        keys = Keys(map(_key, shared.keys))
     except dns.exception.DNSException as error:
         raise ValueError(f"the keys of {shared.zone} are no keys: {error!r}") from error
     if not keys or not all(map(serves, keys)):
@@ -166,3 +178,7 @@ def read(shared: ZoneKeys, rules: Rules, now: datetime) -> Zone:
     if any(link.status is not Status.SECURE for link in shared.links):
         raise ValueError(f"the keys of {shared.zone} were not proven")
     return Zone(name, Status.SECURE, shared.expires, keys, shared.links)
+
+
+def _key(wire: bytes) -> DNSKEY:
+    return cast(DNSKEY, dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.DNSKEY, wire, 0, len(wire)))

@@ -198,8 +198,9 @@ class _Conversation:
         if text == DROP:
             return False
         if text == SILENCE:
-            with contextlib.suppress(OSError):
-                self._seen.unasked += await self._reader.read()
+            with contextlib.suppress(OSError):  # piece by piece: a reset at the end takes nothing of it away
+                while piece := await self._reader.read(65_536):
+                    self._seen.unasked += piece
             return False
         self._writer.write(text.replace("\n", "\r\n").encode("latin-1") + b"\r\n")
         await self._writer.drain()

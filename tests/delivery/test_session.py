@@ -391,15 +391,17 @@ async def test_data_refused(code: str) -> None:
     ],
 )
 @pytest.mark.parametrize("demand", [CLEAR, dane()], ids=["clear", "tls"])
+@pytest.mark.parametrize("ehlo", [EHLO, f"{EHLO}\n250-PIPELINING"], ids=["one by one", "in a group"])
 async def test_a_session_that_ends_in_a_transaction(
     script: Script,
     trouble: Trouble,
     may_be_taken: bool,  # noqa: FBT001 - a column of the table
     demand: Demand,
+    ehlo: str,
 ) -> None:
     """SMTP-26, SMTP-28, SMTP-29, SMTP-57, TLS-10: nobody counts as served, and whether the dot was out is told."""
     context = None if demand is CLEAR else leaf(NAME).server()
-    made = replace(script, context=context, used={})
+    made = replace(script, context=context, ehlo=ehlo, used={})
     transaction, session, _ = await sent(made, demand=demand)
     assert session.ended is not None
     assert session.ended.trouble is trouble
@@ -466,7 +468,7 @@ async def test_a_large_message_arrives_whole(demand: Demand) -> None:
 
 
 async def test_many_recipients_complete() -> None:
-    """EXT-16, EXT-13: a thousand RCPT commands, each answered in turn, end in one DATA."""
+    """EXT-16: a thousand RCPT commands, each answered in turn, end in one DATA."""
     mail = message(*(recipient(f"u{number}@example.com", number) for number in range(1000)))
     transaction, _, _ = await sent(Script(starttls=False), mail)
     assert len(transaction.recipients) == 1000

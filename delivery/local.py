@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dns.exception
@@ -23,6 +24,7 @@ from delivery.dnssec.validator import validate
 from delivery.dnssec.zones import Known
 from delivery.nameserver import NoResponse, Server, exchange
 from delivery.responses import SECOND, Lifetimes, failure_of, records_of, text_of
+from delivery.turns import Slices, Turns
 from delivery.zonekeys import SharedKeys, Zones
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
 
@@ -59,6 +61,7 @@ class LocalValidator:
         self._now = now
         self._tell = on_event
         self._zones = Zones(shared, settings.anchors, settings.rules, on_event)
+        self._turns = Turns()
         self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
     async def ask(
@@ -117,15 +120,21 @@ class LocalValidator:
         work = validate(question, reply, self._settings.anchors, budget, self._now(), known)
         signers = _signers(reply)
         ahead: dict[Question, asyncio.Task[Reply]] = {}
+        slices = Slices(self._turns)
+        go_on = partial(next, work)
         try:
-            wanted = next(work)
             while True:
+                async with slices:
+                    wanted = go_on()
+                if wanted is None:
+                    go_on = partial(next, work)
+                    continue
                 # the keys of a zone that signed are what will be wanted next; once, as names of signers cost nothing
                 if wanted.rdtype == "DS" and wanted.name in signers and not ahead:
                     keys = Question(wanted.name, "DNSKEY")
                     ahead[keys] = self._asked(way, keys)
                 reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(way, wanted))
-                wanted = work.send(reply)
+                go_on = partial(work.send, reply)
         except StopIteration as done:
             outcome: Outcome = done.value
             return outcome

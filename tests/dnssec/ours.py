@@ -43,7 +43,7 @@ def judge(
     try:
         wanted = next(work)
         while True:
-            wanted = work.send(reply(wanted))
+            wanted = next(work) if wanted is None else work.send(reply(wanted))
     except StopIteration as done:
         outcome: Outcome = done.value
         return outcome

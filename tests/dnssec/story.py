@@ -188,6 +188,9 @@ def drive(story: Story) -> tuple[Outcome, tuple[Question, ...]]:
     try:
         wanted = next(work)
         while True:
+            if wanted is None:
+                wanted = next(work)
+                continue
             asked.append(wanted)
             wanted = work.send(reply_to(wanted, story.replies.get(wanted)))
     except StopIteration as done:

@@ -86,7 +86,8 @@ class Anchors:
 def check_anchors(anchors: Anchors, rules: Rules) -> None:
     """Raise ValueError for an anchor that could never be of use by these rules."""
     for zone, anchor in anchors.zones.items():
-        for rdata in (*anchor.ds, *anchor.keys):
+        rdatas: tuple[DS | DNSKEY, ...] = (*anchor.ds, *anchor.keys)
+        for rdata in rdatas:
             try:
                 _check(rdata, rules)
             except ValueError as error:

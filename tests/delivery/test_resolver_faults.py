@@ -13,6 +13,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rrset
 import pytest
 import pytest_asyncio
 
@@ -39,8 +40,8 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
 class Liar(asyncio.DatagramProtocol):
     """Stands before a resolver and falsifies what it says.
 
-    It is "honest", "strips", "vouches", "blames", "fails" or "silent"; of names that are not at or below `about` it is
-    honest.
+    It is "honest", "strips", "vouches", "blames", "crowds", "fails" or "silent"; of names that are not at or below
+    `about` it is honest.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -78,6 +79,9 @@ class Liar(asyncio.DatagramProtocol):
                 response.flags &= ~dns.flags.AD
             case "vouches":
                 response.flags |= dns.flags.AD
+            case "crowds":  # so many records that nobody has to read them
+                filler = [f"10.0.{number >> 8}.{number & 255}" for number in range(400)]
+                response.additional.append(dns.rrset.from_text_list(query.question[0].name, 300, "IN", "A", filler))
             case "fails":
                 response = self._servfail(query)
             case "blames" if not query.flags & dns.flags.CD:  # its trust anchor is gone: to it, every zone is bogus

@@ -2,8 +2,8 @@
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
 excludes a recipient, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
-longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, and it
-goes away and comes back.
+longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, says
+more than anybody has to read, goes away and comes back.
 """
 
 import asyncio
@@ -145,6 +145,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     await _a_nudge_is_lost(scene)
     await _redis_dies(scene)
     await _the_resolver_vouches_for_bogus_data(scene)
+    await _the_resolver_says_too_much(scene)
     await _the_resolver_goes_away(scene)
     await scene.seen(lambda: scene.arrived("third@ee-311.lab"))
     os.kill(scene.up, signal.SIGTERM)
@@ -256,6 +257,14 @@ async def _the_resolver_vouches_for_bogus_data(scene: Scene) -> None:
     await scene.mail("fourth@expired-mx.lab")
     await scene.written("resolver.disagreement", question="expired-mx.lab/MX", level="error")
     await scene.written("stage.verdict", verdict="defer", recipients=["fourth@expired-mx.lab"], code="dns.mx_lookup")
+    scene.liar.manner = "honest"
+
+
+async def _the_resolver_says_too_much(scene: Scene) -> None:
+    scene.liar.about, scene.liar.manner = dns.name.from_text("elsewhere.lab"), "crowds"
+    await scene.mail("fifth@elsewhere.lab")
+    await scene.written("resolver.limit", question="elsewhere.lab/MX", level="warning")
+    await scene.written("stage.verdict", verdict="defer", recipients=["fifth@elsewhere.lab"], code="dns.mx_lookup")
     scene.liar.manner = "honest"
 
 

@@ -23,7 +23,7 @@ from delivery.wire import Timeouts
 from pipeline.config_faults import at, faults
 from pipeline.dnssec import Dnssec
 from pipeline.policies import Policies
-from pipeline.resolvers import dns_settings
+from pipeline.resolvers import AnchorError, dns_settings
 from pipeline.settings import (
     BounceSection,
     Dane,
@@ -172,11 +172,8 @@ class Config(BaseSettings):
     def _dns_settings(self) -> DnsSettings:
         try:
             return dns_settings(self.dns, self.dnssec)
-        except ValueError as error:
-            key, what = "dns.anchor_file", f"{self.dns.anchor_file}: "
-            if self.dns.anchor_file is None:  # of the shipped anchors nothing is wrong but what is left out here
-                key, what = ("dnssec.digests" if "digest" in str(error) else "dnssec.algorithms"), ""
-            raise ConfigError(f"{self.origin(key)}: {key}: {what}{error}") from error
+        except AnchorError as error:
+            raise ConfigError(f"{self.origin(error.key)}: {error.key}: {error}") from error
 
     def dns_settings(self) -> DnsSettings:
         """Make the settings of the resolver. Raises `ConfigError` for trust anchors that are none."""

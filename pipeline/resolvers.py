@@ -21,8 +21,16 @@ from pipeline.values import moment
 from stages.answer import Question
 
 
+class AnchorError(ValueError):
+    """Trust anchors cannot be used; `key` is the setting that is to blame."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
 def dns_settings(section: Dns, proving: Dnssec) -> DnsSettings:
-    """Make the settings of the resolver. Raises ValueError for trust anchors that cannot be used."""
+    """Make the settings of the resolver. Raises `AnchorError`."""
     rules = proving.rules()
     groups = (
         (section.canary_secure, Expected.SECURE),
@@ -46,14 +54,25 @@ def dns_settings(section: Dns, proving: Dnssec) -> DnsSettings:
 def anchors_of(section: Dns, rules: Rules, *, used: bool = True) -> Anchors:
     """Give the anchors of the file, else those of the root, with the negative ones; what is not used is not read.
 
-    Raises ValueError, also for anchors that the rules leave no use of: all zones below would be insecure.
+    Raises `AnchorError`, also for anchors that the rules leave no use of: all zones below would be insecure.
     """
     zones = ROOT.zones
     if used and section.anchor_file is not None:
-        zones = read_anchors(section.anchor_file, rules).zones
+        try:
+            zones = read_anchors(section.anchor_file, rules).zones
+        except ValueError as error:
+            raise AnchorError("dns.anchor_file", f"{section.anchor_file}: {error}") from error
     elif used:
-        check_anchors(ROOT, rules)
+        _check_root("dnssec.algorithms", Rules(algorithms=rules.algorithms))
+        _check_root("dnssec.digests", Rules(digests=rules.digests))
     return Anchors(zones, {dns.name.from_text(one.name): moment(one.expires) for one in section.negative})
+
+
+def _check_root(key: str, rules: Rules) -> None:
+    try:
+        check_anchors(ROOT, rules)
+    except ValueError as error:
+        raise AnchorError(key, str(error)) from error
 
 
 def read_anchors(file: Path, rules: Rules) -> Anchors:

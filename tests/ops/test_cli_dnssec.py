@@ -62,6 +62,14 @@ def test_anchors_that_the_rules_have_no_use_for_are_named(config: str, cli: Run)
     assert "trust anchors, line 1: algorithm 13 is not supported; supported: [8]" in result.stderr
 
 
+def test_dig_names_the_key_where_the_configuration_had_no_use_for_anchors(cli: Run) -> None:
+    """SEC-05: who believes the resolver needs no anchor, until a command is to prove something."""
+    believing = {"DNS__VALIDATION": "trusted", "DANE__PROFILE": "rfc7672", "DNSSEC__ALGORITHMS": "13"}
+    result = cli("dig", "example.com", "MX", "--server", "127.0.0.1@1", **believing)
+    assert result.exit_code == 2
+    assert "dnssec.algorithms: the trust anchor of . cannot be used: algorithm 8 is not supported" in result.stderr
+
+
 def test_show_has_each_rule_with_its_origin(cli: Run) -> None:
     """Every limit can be read, with where its value came from."""
     shown = cli("config", "show", "dnssec", DNSSEC__MAX_CNAME="8").stdout.splitlines()

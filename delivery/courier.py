@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from delivery.content import normal
 from delivery.envelope import Offers, address_needs_utf8, header_needs_utf8
 from delivery.opening import Door, Terms, open_session
 from delivery.session import Ended, Session, SmtpSettings
 from delivery.tls import TlsSettings
-from delivery.wire import Timeouts, normal
+from delivery.wire import Timeouts
 from stages.attempt import Attempt, HostAttempt, Transaction
 from stages.deliver import Step, after
 from stages.message import Message, Recipient, RecipientId

@@ -1,38 +1,32 @@
 """Answers whose security is proven here, from the trust anchors down, over any resolver that passes DNSSEC records.
 
 Each question is asked with CD=1 and DO=1, and so is whatever `delivery.dnssec` lacks to judge the answer. Equal
-questions under way share one asking, and what was proven of zones is kept until the proof expires. A lookup that
-fails, whatever it was for, is a failure and never "insecure".
+questions under way share one asking, and what was proven of zones is kept until the proof expires. What turns out bogus
+is asked for once more, over TCP, before that is the verdict. A lookup that fails, whatever it was for, is a failure and
+never "insecure".
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import dns.exception
 import dns.name
 import dns.rdatatype
 
 from delivery.dnssec.anchors import ROOT, Anchors
-from delivery.dnssec.limits import Rules
-from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone
+from delivery.dnssec.limits import Budget, Rules
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered
 from delivery.dnssec.validator import validate
+from delivery.dnssec.zones import Known
 from delivery.nameserver import NoResponse, Server, exchange
-from delivery.responses import Lifetimes, failure_of, records_of, text_of
+from delivery.responses import SECOND, Lifetimes, failure_of, records_of, text_of
+from delivery.turns import Slices, Turns
+from delivery.zonekeys import SharedKeys, Zones
 from stages.answer import Absent, Answer, ExtendedError, Failed, Failure, Found, Proof, Question, Security
-
-MAX_ZONES = 100_000  # names of which the zone is kept
-
-
-class _Known(OrderedDict[dns.name.Name, Zone]):
-    """What was proven of zones; the oldest is dropped when there are too many."""
-
-    def __setitem__(self, name: dns.name.Name, zone: Zone) -> None:
-        super().__setitem__(name, zone)
-        if len(self) > MAX_ZONES:
-            self.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +39,102 @@ class LocalSettings:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Whom to ask, and whether over TCP only."""
+
+    server: Server
+    only_tcp: bool = False
+
+
 class LocalValidator:
     """Asks resolvers and judges what they say. One for each process."""
 
-    def __init__(self, settings: LocalSettings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: LocalSettings,
+        now: Callable[[], datetime],
+        on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
+        shared: SharedKeys | None = None,
+    ) -> None:
         self._settings = settings
         self._now = now
-        self._known = _Known()
-        self._asking: dict[tuple[Server, Question], asyncio.Task[Reply]] = {}
+        self._tell = on_event
+        self._zones = Zones(shared, settings.anchors, settings.rules, on_event)
+        self._turns = Turns()
+        self._asking: dict[tuple[_Way, Question], asyncio.Task[Reply]] = {}
 
-    async def ask(self, server: Server, question: Question) -> Answer:
-        """Answer a question by what one resolver gives."""
-        outcome = await self.judge(server, question)
+    async def ask(
+        self, server: Server, question: Question, again: Server | None = None, old: Answer | None = None
+    ) -> Answer:
+        """Answer a question by what one resolver gives; `again` is asked after it before anything is bogus.
+
+        What ends with an `old` answer is proven anew, else a new one could not hold any longer.
+        """
+        outcome = await self.judge(server, question, again, old)
+        if outcome.failure is Failure.INDETERMINATE:  # there was more to do than the rules allow
+            story = {"question": str(question), "resolver": str(server), "text": outcome.why}
+            self._tell("resolver.limit", story)
         return answer_of(question, outcome, str(server), self._now(), self._settings.lifetimes)
 
-    async def judge(self, server: Server, question: Question) -> Outcome:
+    async def judge(
+        self, server: Server, question: Question, again: Server | None = None, old: Answer | None = None
+    ) -> Outcome:
         """Ask, ask for whatever the proof needs, and give the outcome with its chain, all within `Rules.time`."""
         limit = self._settings.rules.time.total_seconds()
         try:
             async with asyncio.timeout(limit):
-                return await self._proven(server, question)
+                outcome = await self._proven(server, question, again or server, old)
         except TimeoutError:
             why = f"{question}: {server} took more than {limit:g} s for one question, with all that its proof needs"
             return Outcome(Status.INDETERMINATE, self._now(), (), why, None, Failure.TIMEOUT)
+        await self._zones.share()
+        return outcome
 
-    async def _proven(self, server: Server, question: Question) -> Outcome:
-        settings = self._settings
-        reply = await self._fetch(server, question)
-        work = validate(question, reply, settings.anchors, settings.rules, self._now(), self._known)
+    async def _proven(self, server: Server, question: Question, again: Server, old: Answer | None) -> Outcome:
+        """Ask, and before anything is bogus once more: over TCP, and past what is kept of the zone that it broke at.
+
+        Both times count against one budget. The second time gives another verdict by a whole proof only: without an
+        answer, or over the budget, the first stands (RFC 4035 section 5.4).
+        """
+        budget = Budget(self._settings.rules)
+        known: Known = self._zones.known if old is None else self._zones.beyond(_names(old), old.expires + SECOND)
+        outcome = await self._judged(_Way(server), question, budget, known)
+        if old is not None:
+            self._zones.keep(known)
+        if outcome.status is not Status.BOGUS:
+            return outcome
+        broken = dns.name.from_text(outcome.links[-1].zone)
+        known = self._zones.beyond([broken.parent()] if broken != dns.name.root else [], self._now())
+        second = await self._judged(_Way(again, only_tcp=True), question, budget, known)
+        if second.status not in {Status.SECURE, Status.INSECURE}:
+            return outcome
+        self._zones.keep(known)
+        first = replace(outcome.links[-1], text=f"{outcome.why}; asked again over TCP at {again}")
+        return replace(second, links=(first, *second.links))
+
+    async def _judged(self, way: _Way, question: Question, budget: Budget, known: Known) -> Outcome:
+        reply = await self._fetch(way, question)
+        if known is self._zones.known and isinstance(reply, Response):
+            await self._zones.fetch(_places(question, reply), self._now())
+        work = validate(question, reply, self._settings.anchors, budget, self._now(), known)
         signers = _signers(reply)
         ahead: dict[Question, asyncio.Task[Reply]] = {}
+        slices = Slices(self._turns)
+        go_on = partial(next, work)
         try:
-            wanted = next(work)
             while True:
+                async with slices:
+                    wanted = go_on()
+                if wanted is None:
+                    go_on = partial(next, work)
+                    continue
                 # the keys of a zone that signed are what will be wanted next; once, as names of signers cost nothing
                 if wanted.rdtype == "DS" and wanted.name in signers and not ahead:
                     keys = Question(wanted.name, "DNSKEY")
-                    ahead[keys] = self._asked(server, keys)
-                reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(server, wanted))
-                wanted = work.send(reply)
+                    ahead[keys] = self._asked(way, keys)
+                reply = await (asyncio.shield(ahead[wanted]) if wanted in ahead else self._fetch(way, wanted))
+                go_on = partial(work.send, reply)
         except StopIteration as done:
             outcome: Outcome = done.value
             return outcome
@@ -96,33 +147,33 @@ class LocalValidator:
         except dns.exception.DNSException:  # it is no name; whoever asks for it will be told
             return False
 
-    def forget(self) -> None:
-        """Forget what was proven of zones."""
-        self._known.clear()
+    async def forget(self) -> None:
+        """Forget what was proven of zones, for other processes, too."""
+        await self._zones.forget()
 
-    async def _fetch(self, server: Server, question: Question) -> Reply:
-        return await asyncio.shield(self._asked(server, question))
+    async def _fetch(self, way: _Way, question: Question) -> Reply:
+        return await asyncio.shield(self._asked(way, question))
 
-    def _asked(self, server: Server, question: Question) -> asyncio.Task[Reply]:
+    def _asked(self, way: _Way, question: Question) -> asyncio.Task[Reply]:
         """Ask, or join those who wait for the same."""
-        key = (server, question)
+        key = (way, question)
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._exchange(server, question))
+            task = self._asking[key] = asyncio.create_task(self._exchange(way, question))
             task.add_done_callback(lambda _task: self._asking.pop(key, None))
         return task
 
-    async def _exchange(self, server: Server, question: Question) -> Reply:
+    async def _exchange(self, way: _Way, question: Question) -> Reply:
         try:
             response = await exchange(
-                server, question, patience=self._settings.patience, checking_disabled=True,
-                most_records=self._settings.rules.records,
+                way.server, question, patience=self._settings.patience, checking_disabled=True,
+                most_records=self._settings.rules.records, only_tcp=way.only_tcp,
             )  # fmt: skip
         except NoResponse as error:
             return Unanswered(error.failure, str(error))
         failure = failure_of(response)
         if failure is not None:
-            return Unanswered(failure, f"{server} answered {failure.upper()}")
+            return Unanswered(failure, f"{way.server} answered {failure.upper()}")
         return Response.of(response)
 
 
@@ -138,14 +189,27 @@ def _signers(reply: Reply) -> frozenset[str]:
     )
 
 
+def _places(question: Question, reply: Response) -> Iterator[dns.name.Name]:
+    """Give names at or above which the zones are that a response needs for its proof."""
+    yield dns.name.from_text(question.name)
+    yield from map(dns.name.from_text, sorted(_signers(reply)))
+    yield from (rrset.name for rrset in reply.answer)
+
+
+def _names(answer: Answer) -> Iterator[dns.name.Name]:
+    """Give the names at which the records of an answer stand."""
+    yield dns.name.from_text(answer.question.name)
+    if not isinstance(answer, Failed):
+        yield from map(dns.name.from_text, answer.aliases)
+
+
 def answer_of(question: Question, outcome: Outcome, source: str, now: datetime, lifetimes: Lifetimes) -> Answer:
     """Turn an outcome into an answer."""
     chain = tuple(line(link) for link in outcome.links)
     match outcome.status:
         case Status.BOGUS:
             ede = () if outcome.code is None else (ExtendedError(outcome.code, outcome.why),)
-            until = min(outcome.expires, now + lifetimes.failed)
-            return Failed(question, Failure.BOGUS, outcome.why, until, ede, (Proof.VALIDATOR,), source, chain)
+            return Failed(question, Failure.BOGUS, outcome.why, outcome.expires, ede, (Proof.VALIDATOR,), source, chain)
         case Status.INDETERMINATE:
             failure = outcome.failure or Failure.INDETERMINATE
             return Failed(question, failure, outcome.why, now + lifetimes.failed, (), (), source, chain)

@@ -87,6 +87,7 @@ async def exchange(
     patience: float,
     checking_disabled: bool = False,
     most_records: int = 4 * 65_535,
+    only_tcp: bool = False,
 ) -> dns.message.Message:
     """Ask and wait for at most `patience` seconds for UDP and again for TCP. Raises `NoResponse`.
 
@@ -94,9 +95,11 @@ async def exchange(
     """
     query = _query(question, checking_disabled=checking_disabled)
     try:
-        async with asyncio.timeout(patience):
-            wire = await _over_udp(server, query)
-        if _flags(wire) & dns.flags.TC:
+        wire = b""
+        if not only_tcp:
+            async with asyncio.timeout(patience):
+                wire = await _over_udp(server, query)
+        if only_tcp or _flags(wire) & dns.flags.TC:
             async with asyncio.timeout(patience):
                 wire = await _over_tcp(server, query)
         if sum(_COUNTS.unpack_from(wire, 6)) > most_records:

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import assert_never
 
 from delivery.envelope import Offers
+from delivery.replies import WireError, read_reply
 from delivery.session import Session, SmtpSettings, leave, unless_closing
 from delivery.tls import context_for, judge, server_name
-from delivery.wire import Wire, WireError, read_reply
+from delivery.wire import Wire
 from stages.attempt import Handshake, HostAttempt, Reply
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand
 from stages.policy import DanePolicy

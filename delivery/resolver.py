@@ -12,11 +12,10 @@ DNS does.
 import asyncio
 import contextlib
 import ipaddress
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import dns.flags
 import dns.message
@@ -24,28 +23,16 @@ import dns.rcode
 
 from delivery.agreement import agreed
 from delivery.dnssec.anchors import ROOT, Anchors
+from delivery.dnssec.limits import DEFAULT, Rules
 from delivery.doubt import doubt
+from delivery.kept import Kept, Key, SharedCache
 from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, extended_errors, failure_of, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, Source, examine_as
+from delivery.zonekeys import SharedKeys
 from stages.answer import Answer, Failed, Failure, Proof, Question
 from stages.status import EDE_BOGUS, ede_text
-
-CACHE_SIZE = 50_000
-
-
-class SharedCache(Protocol):
-    """A cache behind that of the process. Errors it raises are told of, and the question is asked without it."""
-
-    async def get(self, question: Question) -> Answer | None:
-        """Fetch an answer."""
-
-    async def put(self, answer: Answer) -> None:
-        """Keep an answer."""
-
-    async def clear(self) -> None:
-        """Throw all answers away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +45,7 @@ class DnsSettings:
     servers: tuple[Server, ...] = ()
     validation: Literal["auto", "trusted", "local", "both"] = "auto"
     anchors: Anchors = ROOT
+    rules: Rules = DEFAULT
     trust: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     timeout: timedelta = timedelta(seconds=5)
     attempts: int = 3
@@ -75,18 +63,19 @@ class Resolver:
         *,
         now: Callable[[], datetime],
         shared: SharedCache | None = None,
+        shared_keys: SharedKeys | None = None,
         on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _fields: None,
     ) -> None:
         self._settings = settings
         self._servers = settings.servers or system_servers()
         self._now = now
-        self._shared = shared
         self._tell = on_event
-        self._cache: OrderedDict[tuple[Question, bool], Answer] = OrderedDict()
-        self._asking: dict[tuple[Question, bool], asyncio.Task[Answer]] = {}
+        self._kept = Kept(shared, now, on_event)
+        self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._examined: dict[Server, Examination] = {}
-        local = LocalSettings(settings.anchors, patience=settings.timeout.total_seconds(), lifetimes=settings.lifetimes)
-        self._local = LocalValidator(local, now)
+        patience = settings.timeout.total_seconds()
+        local = LocalSettings(settings.anchors, settings.rules, patience, settings.lifetimes)
+        self._local = LocalValidator(local, now, on_event, shared_keys)
         self._checking = asyncio.Lock()
         self._checked: datetime | None = None  # when the latest self-test began
         self._suspended = ""
@@ -134,14 +123,8 @@ class Resolver:
         )
 
     async def _forget(self) -> None:
-        self._cache.clear()
-        self._local.forget()
-        if self._shared is None:
-            return
-        try:
-            await self._shared.clear()
-        except Exception as error:  # noqa: BLE001 - whatever the cache does, DNS still answers
-            self._tell("resolver.cache", {"text": f"the shared cache cannot be cleared: {error!r}"})
+        await self._kept.clear()
+        await self._local.forget()
 
     async def _is_vouched_for(self, server: Server, source: Source, answer: Answer) -> bool:
         """Tell whether a resolver passes a self-test begun after a bogus answer, or shortly before any other answer.
@@ -179,44 +162,30 @@ class Resolver:
             return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
         secured = needs_security or not self._suspended
         key = (question, secured)
-        known = self._cache.get(key)
-        if known is not None and known.expires > self._now():
-            self._cache.move_to_end(key)
-            return known
+        known, is_due = self._kept.take(key)
+        if known is None:
+            return await asyncio.shield(self._asked(key))
+        if is_due:
+            self._asked(key, known)  # in the background
+        return known
+
+    def _asked(self, key: Key, old: Answer | None = None) -> asyncio.Task[Answer]:
+        """Ask, or join those who wait for the same; `old` is an answer that still holds, so that nobody waits."""
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._fetch(question, secured=secured))
+            task = self._asking[key] = asyncio.create_task(self._fetch(key, old))
             task.add_done_callback(lambda _task: self._asking.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
-    async def _fetch(self, question: Question, *, secured: bool) -> Answer:
-        answer = await self._from_shared(question) if secured else None
+    async def _fetch(self, key: Key, old: Answer | None) -> Answer:
+        question, secured = key
+        answer = await self._kept.fetch(question, old) if secured else None
         if answer is None:
-            answer = await self._from_servers(question, secured=secured)
-            if secured and not isinstance(answer, Failed):
-                await self._to_shared(answer)
-        self._cache[question, secured] = answer
-        while len(self._cache) > CACHE_SIZE:
-            self._cache.popitem(last=False)
+            answer = await self._from_servers(question, old, secured=secured)
+            if secured:
+                await self._kept.share(answer)
+        self._kept.put(key, answer, old)
         return answer
-
-    async def _from_shared(self, question: Question) -> Answer | None:
-        if self._shared is None:
-            return None
-        try:
-            answer = await self._shared.get(question)
-        except Exception as error:  # noqa: BLE001 - whatever the cache does, DNS still answers
-            self._tell("resolver.cache", {"text": f"the shared cache cannot be read: {error!r}"})
-            return None
-        return answer if answer is not None and answer.expires > self._now() else None
-
-    async def _to_shared(self, answer: Answer) -> None:
-        if self._shared is None:
-            return
-        try:
-            await self._shared.put(answer)
-        except Exception as error:  # noqa: BLE001 - see above
-            self._tell("resolver.cache", {"text": f"the shared cache cannot be written: {error!r}"})
 
     def _order(self, *, secured: bool) -> tuple[Server, ...]:
         """Give the resolvers to ask: where security matters, only those that pass their self-test."""
@@ -224,7 +193,7 @@ class Resolver:
             return self._servers
         return tuple(server for server in self._servers if server in self._examined and self._examined[server].passed)
 
-    async def _from_servers(self, question: Question, *, secured: bool) -> Answer:
+    async def _from_servers(self, question: Question, old: Answer | None, *, secured: bool) -> Answer:
         lifetimes = self._settings.lifetimes
         failed = Failed(question, Failure.NETWORK, "no resolver is left to ask", self._now() + lifetimes.failed)
         for attempt in range(self._settings.attempts):
@@ -233,7 +202,7 @@ class Resolver:
                 break
             server = servers[attempt % len(servers)]
             source = self._examined[server].source if secured else Source.TRUSTED
-            answer = await self._from_server(server, question, source, secured=secured)
+            answer = await self._from_server(server, question, source, old, secured=secured)
             if secured and not await self._is_vouched_for(server, source, answer):
                 continue
             if not isinstance(answer, Failed) or answer.failure in {Failure.BOGUS, Failure.CHAIN}:
@@ -245,14 +214,18 @@ class Resolver:
             return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
         return failed
 
-    async def _from_server(self, server: Server, question: Question, source: Source, *, secured: bool) -> Answer:
+    async def _from_server(
+        self, server: Server, question: Question, source: Source, old: Answer | None, *, secured: bool
+    ) -> Answer:
         """Ask one resolver, in the way that its self-test has shown to work."""
+        # a self-test gets no such help: it is about one resolver
+        again = next((other for other in self._order(secured=True) if other != server), server)
         if source is Source.LOCAL or (secured and self._local.is_switched_off(question)):
-            return await self._local.ask(server, question)
+            return await self._local.ask(server, question, again, old)
         if source is Source.TRUSTED:
             return await self._by_word(server, question, secured=secured)
         said, proven = await asyncio.gather(
-            self._by_word(server, question, secured=True), self._local.ask(server, question)
+            self._by_word(server, question, secured=True), self._local.ask(server, question, again, old)
         )
         answer = agreed(said, proven, self._now() + self._settings.lifetimes.failed)
         if isinstance(answer, Failed) and answer is not said and answer is not proven:

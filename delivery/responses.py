@@ -22,6 +22,7 @@ from stages.records import IP, MX, TLSA, Other, Record
 from stages.status import EDE_LOCAL_POLICY
 
 MAX_ALIASES = 16
+SECOND = timedelta(seconds=1)  # TTLs are whole seconds: what lasts longer by less lasts no longer
 
 # The library refuses a whole message for one TLSA record whose digest has a wrong length. Such a record is unusable
 # and commits its host to TLS all the same (RFC 6698 section 4.1, RFC 7672 section 2.2), so it must be seen.

@@ -6,11 +6,12 @@ reply never came (RFC 5321 section 6.1). How a session is opened and what it mus
 """
 
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from delivery.envelope import Offers, mail_command, rcpt_command, unable, uses_utf8
+from delivery.replies import WireError
 from delivery.tls import TlsSettings
-from delivery.wire import Timeouts, Wire, WireError
+from delivery.wire import Timeouts, Wire
 from stages.attempt import Reply, Transaction
 from stages.message import Message, RecipientId
 from stages.plan import Trouble
@@ -45,6 +46,36 @@ class Ended:
     sent: bool = False
 
 
+class _Heard:
+    """What a transaction has heard so far: replies to MAIL, to each recipient, and to DATA or the content."""
+
+    __slots__ = ("_asked", "data", "mail", "recipients")
+
+    def __init__(self, asked: int) -> None:
+        self._asked = asked
+        self.mail: Reply | None = None
+        self.recipients: dict[RecipientId, Reply] = {}
+        self.data: Reply | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether there is somebody to send the content for."""
+        return any(reply.code // 100 == 2 for reply in self.recipients.values())
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether all is refused: what happens to the connection then changes nothing for anybody."""
+        if self.mail is None:
+            return False
+        refused = len(self.recipients) == self._asked and not self.accepted
+        return self.mail.code // 100 != 2 or refused
+
+    def forget(self) -> None:
+        """Trust nothing that was heard."""
+        self.mail = self.data = None
+        self.recipients.clear()
+
+
 class Session:
     """A connection that is good for mail. `finished` counts the transactions that came to their end."""
 
@@ -59,48 +90,95 @@ class Session:
 
     async def transact(self, message: Message, content: bytes) -> Transaction:
         """Offer a message, of `normal` content, to the recipients that it bears (RFC 5321 section 3.3)."""
-        done = Transaction(dsn_offered="DSN" in self.offers)
         refused = unable(message, content, self.offers)
         if refused is not None:
-            return replace(done, unable=refused)
-        replies: dict[RecipientId, Reply] = {}
+            return Transaction(unable=refused, dsn_offered="DSN" in self.offers)
+        heard = _Heard(len(message.recipients))
+        lost = ""
         self._busy = True
         try:
             if self._begun:
                 await self._reset()
-            mail = await self._mail(message, content)
-            done = replace(done, mail=mail)
-            if mail.code // 100 == 2:
-                self._begun = True
-                utf8 = uses_utf8(message)
-                for recipient in message.recipients:
-                    line = rcpt_command(recipient, self.offers, utf8=utf8)
-                    replies[recipient.id] = await self._ask(line, "RCPT", self._timeouts.command)
-                if any(reply.code // 100 == 2 for reply in replies.values()):
-                    done = replace(done, data=await self._data(content))
-            self.finished += 1
+            if "PIPELINING" in self.offers:
+                await self._in_a_group(message, content, heard)
+            else:
+                await self._one_by_one(message, content, heard)
         except WireError as error:
-            self.ended = Ended(error.trouble, error.text, error.reply, error.sent)
+            lost = "" if heard.settled else error.text
+            self.ended = Ended(error.trouble, error.text, error.reply, error.sent and not heard.settled)
             self._wire.abort()
-            done = replace(done, lost=error.text)
         self._busy = False
-        return replace(done, recipients=replies)
+        if not lost:
+            self.finished += 1
+        return Transaction(heard.mail, heard.recipients, heard.data, lost=lost, dsn_offered="DSN" in self.offers)
 
-    async def _mail(self, message: Message, content: bytes) -> Reply:
-        """Say MAIL, and once more without SIZE where the server stumbles over a parameter (RFC 5321 4.1.1.11)."""
+    async def _one_by_one(self, message: Message, content: bytes, heard: _Heard) -> None:
+        """Ask each thing when the one before is answered."""
         seconds = self._timeouts.command
-        reply = await self._ask(mail_command(message, content, self.offers), "MAIL", seconds)
-        if reply.code in {501, 504, 555} and "SIZE" in self.offers:
+        mail = await self._ask(mail_command(message, content, self.offers), "MAIL", seconds)
+        if self._stumbles(mail):
             line = mail_command(message, content, self.offers, with_size=False)
-            reply = await self._ask(line, "MAIL", seconds)
-        return reply
+            mail = await self._ask(line, "MAIL", seconds)
+        heard.mail = mail
+        if mail.code // 100 != 2:
+            return
+        self._begun = True
+        for recipient, line in self._rcpt_commands(message):
+            heard.recipients[recipient] = await self._ask(line, "RCPT", seconds)
+        if heard.accepted:
+            reply = await self._ask("DATA", "DATA", self._timeouts.data)
+            heard.data = await self._content(content) if _go_on(reply) else reply
 
-    async def _data(self, content: bytes) -> Reply:
-        reply = await self._ask("DATA", "DATA", self._timeouts.data)
-        if reply.code != 354:
-            if reply.code < 400:
-                raise WireError(Trouble.PROTOCOL, f"the reply to DATA is {reply.code}, expected 354")
-            return reply
+    async def _in_a_group(self, message: Message, content: bytes, heard: _Heard) -> None:
+        """Send all commands at once, DATA the last of them, and then read what each came to (RFC 2920 section 3.1)."""
+        try:
+            data = await self._group(message, mail_command(message, content, self.offers), heard)
+            if heard.mail is None:
+                if self._begun:
+                    await self._reset()
+                line = mail_command(message, content, self.offers, with_size=False)
+                data = await self._group(message, line, heard, last=True)
+        except WireError as error:
+            if error.trouble is Trouble.PROTOCOL:  # which reply is whose can no longer be told
+                heard.forget()
+            raise
+        if heard.accepted:
+            heard.data = await self._content(content) if data.code == 354 else data
+
+    async def _group(self, message: Message, mail_line: str, heard: _Heard, *, last: bool = False) -> Reply:
+        """Ask all, and give the reply to DATA; where nobody was accepted, 354 has been answered with a lone dot.
+
+        `heard.mail` stays None where the server stumbles over a parameter and this was not the last try.
+        """
+        wire, seconds = self._wire, self._timeouts.command
+        commands = self._rcpt_commands(message)
+        wire.send([mail_line, *(line for _, line in commands), "DATA"], "MAIL")
+        mail = unless_closing(await wire.answer("MAIL", seconds))
+        good = mail.code // 100 == 2
+        if last or not self._stumbles(mail):
+            heard.mail = mail
+        for recipient, _ in commands:
+            reply = unless_closing(await wire.answer("RCPT", seconds))
+            self._begun |= good or reply.code // 100 == 2  # without MAIL it counts for nothing, but RSET undoes it
+            if good:
+                heard.recipients[recipient] = reply
+        data = unless_closing(await wire.answer("DATA", self._timeouts.data))
+        wire.check_alone("DATA")
+        if _go_on(data) and not heard.accepted:
+            unless_closing(await wire.send_content(b"", self._timeouts))
+            wire.check_alone("the lone dot")
+            self._begun = True  # whatever it made of that
+        return data
+
+    def _rcpt_commands(self, message: Message) -> list[tuple[RecipientId, str]]:
+        utf8 = uses_utf8(message)
+        return [(one.id, rcpt_command(one, self.offers, utf8=utf8)) for one in message.recipients]
+
+    def _stumbles(self, mail: Reply) -> bool:
+        """Tell whether a server may have stumbled over SIZE, which can be left out (RFC 5321 section 4.1.1.11)."""
+        return mail.code in {501, 504, 555} and "SIZE" in self.offers
+
+    async def _content(self, content: bytes) -> Reply:
         reply = await self._wire.send_content(content, self._timeouts)
         self._begun = False
         if reply.command != ".":  # refused in the middle: the rest would be read as commands
@@ -131,6 +209,13 @@ class Session:
         elif self.ended is None:
             self.ended = Ended(Trouble.CLOSING, "we said QUIT")
             await leave(self._wire, self._timeouts)
+
+
+def _go_on(reply: Reply) -> bool:
+    """Tell whether a reply to DATA asks for the content; raises `WireError` if it is neither 354 nor a refusal."""
+    if reply.code != 354 and reply.code < 400:
+        raise WireError(Trouble.PROTOCOL, f"the reply to DATA is {reply.code}, expected 354")
+    return reply.code == 354
 
 
 def unless_closing(reply: Reply) -> Reply:

@@ -1,42 +1,30 @@
 """The octets of an SMTP connection: commands out, replies in, the upgrade to TLS, the content.
 
-It stands on aiosmtplib's protocol, one command at a time, and adds a timer for each phase, a watch for what arrives
-in clear text after the reply to STARTTLS (RFC 3207 section 6; such a session ends), and replies that come while the
-content is still being sent. Every way in which a connection ends is a `WireError` that bears its trouble.
+It stands on aiosmtplib's protocol, whose way of reading holds one command and a lock for each reply; here commands
+may go in groups (RFC 2920), replies are taken in order, and one timer serves all phases. What comes without a
+question is never taken for a reply: clear text after the reply to STARTTLS (RFC 3207 section 6) and anything else of
+the kind ends the session. Every way in which a connection ends is a `WireError` that bears its trouble.
 """
 
 import asyncio
 import re
 import ssl
-from collections.abc import Awaitable
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from aiosmtplib.errors import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.errors import SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
 
+from delivery.content import stuffed
+from delivery.replies import ReplyReader, WireError, read_reply
 from stages.attempt import Reply
 from stages.plan import Trouble
 
-_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLOCK = 65_536
-
-
-class WireError(Exception):
-    """The connection is no longer usable: `trouble` says why, `text` in which phase; `reply` is a 421, if one came.
-
-    `sent`: the final dot had been handed over, so that the server may have taken the message (RFC 5321 section 6.1).
-    """
-
-    def __init__(self, trouble: Trouble, text: str, *, reply: Reply | None = None, sent: bool = False) -> None:
-        super().__init__(text)
-        self.trouble = trouble
-        self.text = text
-        self.reply = reply
-        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +41,19 @@ class Timeouts:
     quit: float = 5.0
 
 
-def normal(content: bytes) -> bytes:
-    """Give content with CRLF line ends only, the last line ended too (RFC 5321 sections 2.3.8 and 4.1.1.4)."""
-    whole = content.count(b"\r\n")  # counting is many times faster than any search for a bare one
-    if content.count(b"\n") != whole or content.count(b"\r") != whole:
-        content = _LINE_END.sub(b"\r\n", content)
-    return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
-
-
-def stuffed(content: bytes) -> bytes:
-    """Double the dot that begins a line (RFC 5321 section 4.5.2); `content` is `normal`."""
-    content = content.replace(b"\r\n.", b"\r\n..")
-    return b"." + content if content.startswith(b".") else content
-
-
-def read_reply(response: SMTPResponse, command: str) -> Reply:
-    """Make a reply of what came. Raises `WireError` for a code that SMTP does not have (RFC 5321 section 4.2)."""
-    code = response.code
-    text = response.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    text = _UNPRINTABLE.sub(" ", text).strip()
-    if not 200 <= code <= 599:
-        raise WireError(Trouble.PROTOCOL, f"the reply to {command} has no code of SMTP: {code} {text}")
-    enhanced = _ENHANCED.match(text)
-    fits = enhanced is not None and int(enhanced[1]) == code // 100
-    return Reply(code, text, enhanced[0] if enhanced is not None and fits else "", command)
-
-
 class Wire(SMTPProtocol):
     """One connection. After a `WireError` only `abort` is of use."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._heard: bytearray | None = None
+        self._reader = ReplyReader()
+        self._open = 1  # replies still to come: the greeting is the first
+        self._replies: deque[SMTPResponse] = deque()  # come, and not yet taken
+        self._end: SMTPResponseException | SMTPServerDisconnected | None = None  # why there will be no more
+        self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0  # of the wait under way
+        self.surplus = False  # more came than was asked for: the two sides no longer agree on where they are
         self.failure: Exception | None = None
 
     @classmethod
@@ -108,33 +75,77 @@ class Wire(SMTPProtocol):
     # asyncio calls these
 
     def data_received(self, data: bytes) -> None:
-        """Take octets, and keep those around the upgrade to TLS for `_injected`."""
-        if self._heard is not None:
-            self._heard += data
-        super().data_received(data)
-
-    def pause_writing(self) -> None:
-        """Hold the content back: the transport's buffer is full."""
-        super().pause_writing()
-        self._flowing.clear()
+        """Read replies as far as there are questions."""
+        if self._end is not None or not self._open:
+            self.surplus = True
+            return
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while self._open and (response := reader.next()) is not None:
+                self._open -= 1
+                self._replies.append(response)
+        except SMTPResponseException as error:
+            self._end = error
+        if not self._open and reader.rest:
+            self.surplus = True
+        if self._replies or self._end is not None:
+            self._wake()
 
     def resume_writing(self) -> None:
         """Let the content go on."""
         super().resume_writing()
-        self._flowing.set()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Wake whoever waits: no reply will come. The transport closes."""
+        self._over()
+        return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits, and keep the cause."""
         self.failure = self.failure or exc
         super().connection_lost(exc)
-        self._flowing.set()
+        self._stop_timer()
+        self._over()
+
+    # One wait at a time, one timer for all: it is moved when it rings too early, which is cheaper than anew each time
+
+    def _over(self) -> None:
+        self._end = self._end or SMTPServerDisconnected("Connection lost")
+        self._wake()
+
+    def _wake(self, *, in_time: bool = True) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(in_time)
+
+    async def _wait(self, deadline: float) -> bool:
+        """Wait for a reply, the end, or room to write; gives False once the time of the loop is `deadline`."""
+        if self._timer is None or self._timer.when() > deadline:
+            self._stop_timer()
+            self._timer = self._loop.call_at(deadline, self._ring)
+        self._deadline = deadline
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._deadline <= self._loop.time():
+            self._wake(in_time=False)
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # What a session calls
-
-    @property
-    def surplus(self) -> bool:
-        """Tell whether more than one reply was heard: the two sides no longer agree on where they are."""
-        return bool(self._buffer)
 
     @property
     def tls_failure(self) -> str | None:
@@ -143,7 +154,7 @@ class Wire(SMTPProtocol):
 
     async def greeting(self, seconds: float) -> Reply:
         """Wait for the greeting. Raises `WireError`."""
-        return read_reply(await self._alone("greeting", self.read_response(seconds)), "greeting")
+        return read_reply(await self._alone("greeting", seconds), "greeting")
 
     async def ask(self, line: str, command: str, seconds: float) -> Reply:
         """Send a command line, wait for its reply. Raises `WireError`, and ValueError for a control character."""
@@ -151,25 +162,63 @@ class Wire(SMTPProtocol):
 
     async def ask_raw(self, line: str, command: str, seconds: float) -> SMTPResponse:
         """Ask, and give the reply with its lines apart. Raises as `ask` does."""
-        return await self._alone(command, self.execute_command(line.encode(), timeout=seconds))
+        self.send([line], command)
+        return await self._alone(command, seconds)
 
-    async def _alone(self, command: str, asked: Awaitable[SMTPResponse]) -> SMTPResponse:
-        response = await self._await(command, asked)
+    def send(self, lines: Sequence[str], first: str) -> None:
+        """Send commands as one group (RFC 2920 section 3.1), the first of which is `first`; `answer` gives the replies.
+
+        Replies are read while the transport sends, so that full windows cannot block both sides. Raises as `ask` does.
+        """
+        octets = b"".join(map(_octets, lines))
+        if self.surplus and self._end is None:
+            raise WireError(Trouble.PROTOCOL, f"something came before {first} was sent")
+        self._open += len(lines)
+        self._put(octets, first)
+
+    async def answer(self, command: str, seconds: float) -> Reply:
+        """Give the next reply, which is that to `command`. Raises `WireError`."""
+        return read_reply(await self._next(command, seconds), command)
+
+    def check_alone(self, command: str) -> None:
+        """Raise `WireError` if more came than the replies asked for, of which that to `command` was the last."""
         if self.surplus:  # the next reply to be read would be that of another command
             what = "clear text" if command == "STARTTLS" else "more"
             raise WireError(Trouble.PROTOCOL, f"{what} came after the reply to {command}")
+
+    async def _alone(self, command: str, seconds: float) -> SMTPResponse:
+        response = await self._next(command, seconds)
+        self.check_alone(command)
         return response
 
-    async def _await(self, command: str, asked: Awaitable[SMTPResponse]) -> SMTPResponse:
+    async def _next(self, command: str, seconds: float) -> SMTPResponse:
+        if not self._replies:
+            deadline = self._loop.time() + seconds
+            while not self._replies:
+                if self._end is not None:
+                    raise self._ended(command) from self._end
+                if not await self._wait(deadline) and not self._replies:
+                    raise WireError(Trouble.TIMEOUT, f"no reply to {command} in time")
+        return self._replies.popleft()
+
+    def _ended(self, command: str) -> WireError:
+        if isinstance(self._end, SMTPResponseException):
+            return WireError(Trouble.PROTOCOL, f"no SMTP reply to {command}: {self._end.message}")
+        cause = f": {self.failure}" if self.failure else ""
+        return WireError(Trouble.LOST, f"the connection ended before the reply to {command}{cause}")
+
+    def _put(self, octets: bytes, command: str) -> None:
         try:
-            return await asked
-        except SMTPReadTimeoutError as error:
-            raise WireError(Trouble.TIMEOUT, f"no reply to {command} in time") from error
-        except SMTPResponseException as error:
-            raise WireError(Trouble.PROTOCOL, f"no SMTP reply to {command}: {error.message}") from error
-        except (SMTPServerDisconnected, OSError) as error:
-            cause = f": {self.failure}" if self.failure else ""
-            raise WireError(Trouble.LOST, f"the connection ended before the reply to {command}{cause}") from error
+            self.write(octets)
+        except SMTPServerDisconnected as error:
+            raise self._ended(command) from error
+
+    async def _room(self, seconds: float) -> None:
+        """Wait until the transport takes more, a reply has come or no more will."""
+        deadline = self._loop.time() + seconds
+        while self._paused and not self._replies and self._end is None:
+            if not await self._wait(deadline):
+                raise WireError(Trouble.TIMEOUT, "the server took no more of the content in time")
 
     async def secure(self, context: ssl.SSLContext, name: str | None, timeouts: Timeouts) -> Reply | ssl.SSLObject:
         """Send STARTTLS; give the reply if it is not 220, else shake hands (RFC 3207 section 4).
@@ -177,20 +226,14 @@ class Wire(SMTPProtocol):
         Raises `WireError`: PROTOCOL where anything in clear text follows the 220, HANDSHAKE where TLS fails, and
         UNTRUSTED where OpenSSL was told to verify and could not.
         """
-        self._heard = bytearray()
         reply = await self.ask("STARTTLS", "STARTTLS", timeouts.command)
         if reply.code != 220:
-            self._heard = None
             return reply
-        if _after_reply(bytes(self._heard)):
-            raise WireError(Trouble.PROTOCOL, "clear text came after the reply to STARTTLS", reply=reply)
-        self._heard = None
         transport = self.transport
         if transport is None:
             raise WireError(Trouble.HANDSHAKE, "the connection ended after the reply to STARTTLS")
-        loop = asyncio.get_running_loop()
         try:
-            upgraded = await loop.start_tls(
+            upgraded = await self._loop.start_tls(
                 cast(asyncio.WriteTransport, transport),
                 self,
                 context,
@@ -213,54 +256,44 @@ class Wire(SMTPProtocol):
         A reply that comes before the dot refuses the message if it is 4yz or 5yz; the caller must then hang up, as
         the two sides no longer agree on where they are. Any other early reply is a protocol error.
         """
-        reader = asyncio.ensure_future(self.read_response(None))
+        octets = stuffed(content) + b".\r\n"
         sent = False
+        self._open += 1
         try:
-            octets = memoryview(stuffed(content) + b".\r\n")
             for start in range(0, len(octets), _BLOCK):
-                async with asyncio.timeout(timeouts.block):
-                    await self._flowing.wait()
-                if reader.done():
+                if start:
+                    await asyncio.sleep(0)  # lets an early reply in
+                if self._paused:
+                    await self._room(timeouts.block)
+                if self._replies or self._end is not None:
                     break
-                self.write(bytes(octets[start : start + _BLOCK]))
+                self._put(octets[start : start + _BLOCK], "the content")
                 sent = start + _BLOCK >= len(octets)
-                await asyncio.sleep(0)  # lets an early reply in
-            async with asyncio.timeout(timeouts.dot):
-                reply = read_reply(await self._await("the content", reader), "the content")
-        except TimeoutError as error:
-            where = "no reply to the final dot in time" if sent else "the server took no more of the content in time"
-            raise WireError(Trouble.TIMEOUT, where, sent=sent) from error
-        except SMTPServerDisconnected as error:
-            raise WireError(Trouble.LOST, "the connection ended within the content", sent=sent) from error
+            reply = await self.answer("the content", timeouts.dot)
         except WireError as error:
             error.sent = sent
             raise
-        finally:
-            if not reader.cancel() and not reader.cancelled():
-                reader.exception()  # it shows as the error that is under way
         if not sent and reply.code < 400:
             raise WireError(Trouble.PROTOCOL, f"a reply came before the content had been sent: {reply.code}")
         return Reply(reply.code, reply.text, reply.enhanced, "." if sent else "content")
 
     def hang_up(self) -> None:
         """Close the connection in an orderly way, TLS first; does not wait for it."""
+        self._stop_timer()
         if self.transport is not None:
             self.transport.close()
 
     def abort(self) -> None:
         """Drop the connection."""
+        self._stop_timer()
         if self.transport is not None:
             cast(asyncio.WriteTransport, self.transport).abort()
 
 
-def _after_reply(heard: bytes) -> bytes:
-    """Give what follows the first whole reply (RFC 3207 section 4.2)."""
-    rest = heard
-    while rest:
-        line, _, rest = rest.partition(b"\n")
-        if line[3:4] != b"-":
-            break
-    return rest
+def _octets(line: str) -> bytes:
+    if not line.isprintable() and _CONTROL.search(line):
+        raise ValueError("the command holds a control character")
+    return line.encode() + b"\r\n"
 
 
 def _tls_text(error: Exception) -> str:

@@ -21,8 +21,9 @@ from delivery.session import SmtpSettings
 from delivery.tls import TlsSettings
 from delivery.wire import Timeouts
 from pipeline.config_faults import at, faults
+from pipeline.dnssec import Dnssec
 from pipeline.policies import Policies
-from pipeline.resolvers import dns_settings
+from pipeline.resolvers import AnchorError, dns_settings
 from pipeline.settings import (
     BounceSection,
     Dane,
@@ -84,6 +85,9 @@ class Config(BaseSettings):
     redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
     store: Store = Field(default_factory=Store, description="data on this machine")
     dns: Dns = Field(default_factory=Dns, description="resolvers")
+    dnssec: Dnssec = Field(
+        default_factory=Dnssec, description="what our own validation supports, and what one question may cost"
+    )
     smtp: Smtp = Field(default_factory=Smtp, description="sending")
     tls: Tls = Field(default_factory=Tls, description="TLS towards other servers")
     dane: Dane = Field(default_factory=Dane, description="the DANE switch and its failure policies")
@@ -167,10 +171,9 @@ class Config(BaseSettings):
     @cached_property
     def _dns_settings(self) -> DnsSettings:
         try:
-            return dns_settings(self.dns)
-        except ValueError as error:
-            where = self.origin("dns.anchor_file")
-            raise ConfigError(f"{where}: dns.anchor_file: {self.dns.anchor_file}: {error}") from error
+            return dns_settings(self.dns, self.dnssec)
+        except AnchorError as error:
+            raise ConfigError(f"{self.origin(error.key)}: {error.key}: {error}") from error
 
     def dns_settings(self) -> DnsSettings:
         """Make the settings of the resolver. Raises `ConfigError` for trust anchors that are none."""

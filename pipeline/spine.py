@@ -29,6 +29,7 @@ from pipeline.store.connection import check_safety, connect
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.headroom import Headroom
 from pipeline.store.ledger import Ledger
+from pipeline.store.zonekeys import SharedZoneKeys
 from stages.contract import Stage
 from stages.message import Message, MessageId
 
@@ -132,7 +133,8 @@ class Spine:
     def resolver(self) -> Resolver:
         """Make the resolver of this process, with the shared cache behind its own."""
         return Resolver(
-            self.config.dns_settings(), now=utc_now, shared=SharedAnswers(self.redis),
+            self.config.dns_settings(), now=utc_now,
+            shared=SharedAnswers(self.redis), shared_keys=SharedZoneKeys(self.redis),
             on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
         )  # fmt: skip
 
@@ -167,7 +169,7 @@ def _level(event: str, fields: Mapping[str, Any]) -> str:
     """Give the weight of what a resolver tells: mail stands still, something is amiss, or all is well."""
     if event in {"resolver.suspended", "resolver.disagreement"}:
         return "error"
-    return "warning" if event == "resolver.cache" or fields.get("passed") is False else "info"
+    return "warning" if event in {"resolver.cache", "resolver.limit"} or fields.get("passed") is False else "info"
 
 
 def _enqueue(config: Config) -> Nudge:

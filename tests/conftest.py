@@ -1,28 +1,20 @@
 """What tests of several floors share: a real Redis of their own."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from pipeline.embedded import EmbeddedRedis, NoRedis, find_redis
+from pipeline.embedded import EmbeddedRedis
+from tests.needs import redis_server
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run one Redis with the durability that mail needs, for all tests; each test uses keys of its own or flushes."""
-    try:
-        binary = find_redis()
-    except NoRedis as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    directory: Path = tmp_path_factory.mktemp("redis")
-    server = EmbeddedRedis(directory, binary=binary)
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), binary=redis_server())
     with asyncio.Runner() as runner:
         runner.run(server.start())
         yield server.url

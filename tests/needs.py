@@ -5,19 +5,49 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
+
+from pipeline.embedded import NoRedis, RedisBinary, find_redis
+
+_DAEMONS = "/usr/sbin:/sbin:/usr/local/sbin"  # where systems keep daemons, on PATH or not
 
 
 def program(name: str) -> str:
     """Give the path of a program, or skip the test with the reason; with CI=true its absence is a failure."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
-    if path is None:
-        reason = f"needs {name} (Debian package), which is not on PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    path = _find(name)
+    return path if path is not None else _without(f"needs {name} (Debian package), which is not on PATH")
+
+
+def has(name: str) -> bool:
+    """Tell whether a program is there, for tests that can do without; with CI=true its absence is a failure."""
+    found = _find(name) is not None
+    if not found and _must_run_all():
+        pytest.fail(f"needs {name} (Debian package), which is not on PATH")
+    return found
+
+
+def redis_server() -> RedisBinary:
+    """Give the Redis that `danepipe up` would start, or skip the test; with CI=true its absence is a failure."""
+    try:
+        return find_redis()
+    except NoRedis as error:
+        return _without(str(error))
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_DAEMONS}")
+
+
+def _must_run_all() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def _without(reason: str) -> NoReturn:
+    if _must_run_all():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:

@@ -83,6 +83,17 @@ class Anchors:
         return None
 
 
+def check_anchors(anchors: Anchors, rules: Rules) -> None:
+    """Raise ValueError for an anchor that could never be of use by these rules."""
+    for zone, anchor in anchors.zones.items():
+        rdatas: tuple[DS | DNSKEY, ...] = (*anchor.ds, *anchor.keys)
+        for rdata in rdatas:
+            try:
+                _check(rdata, rules)
+            except ValueError as error:
+                raise ValueError(f"the trust anchor of {zone} cannot be used: {error}") from error
+
+
 def upwards(name: dns.name.Name) -> Iterator[dns.name.Name]:
     """Give a name and all above it, the root last."""
     for start in range(len(name)):

@@ -8,6 +8,7 @@ everything was looked at, hence nothing is known, and least of all that the answ
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})  # RFC 4034 appendix A.1, RFC 5155, 5702, 6605, 8080
 DIGESTS = frozenset({1, 2, 4})  # RFC 4034 appendix A.2, RFC 4509, 6605
@@ -36,7 +37,9 @@ class Rules:
     failed_digests: int = 4
     """DS records of one set whose digest differs from that of the key with their tag and algorithm."""
     nsec3_iterations: int = 100
-    """More iterations than these make a denial by NSEC3 insecure, once its signature has been verified (RFC 9276)."""
+    """More iterations than these are not computed: what then stands in `nsec3_over_limit`."""
+    nsec3_over_limit: Literal["insecure", "error"] = "insecure"
+    """A denial with more iterations, once its signature has been verified, is insecure or no answer (RFC 9276 3.2)."""
     nsec3_hashes: int = 128
     """Hash computations for one question; each counts 1, and 1 more for every 50 iterations."""
     links: int = 16
@@ -47,6 +50,8 @@ class Rules:
     """Records read for one question, in the answers to those queries, and in any one message."""
     time: timedelta = timedelta(seconds=20)
     """How long one resolver is asked for one question, with all that its proof needs (counted by whoever asks)."""
+    bogus_ttl: timedelta = timedelta(seconds=5)
+    """How long a bogus outcome may be kept (RFC 4035 section 4.7)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an algorithm or digest that nothing here can compute: it would count as broken."""

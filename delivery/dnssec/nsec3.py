@@ -3,8 +3,8 @@
 What exists above a name is found by hashing one ancestor after another, and each hash is counted before it is made
 (CVE-2023-50868). A record with the opt-out flag leaves room for delegations that are not signed: a proof that rests on
 it is insecure (RFC 5155 section 9.2). So is every proof of a zone that wants more iterations than the rules allow
-(RFC 9276 section 3.2), and then nothing is hashed at all. The callers see to it that the names asked for are in the
-zone. Raises `BudgetExceeded`, and nothing else, whatever stands in the records.
+(RFC 9276 section 3.2), or over the budget if those say so, and then nothing is hashed at all. The callers see to it
+that the names asked for are in the zone. Raises `BudgetExceeded`, and nothing else, whatever stands in the records.
 """
 
 import base64
@@ -17,7 +17,7 @@ import dns.name
 import dns.rdatatype
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
-from delivery.dnssec.limits import Budget, Rules
+from delivery.dnssec.limits import Budget, BudgetExceeded, Rules
 from delivery.dnssec.proofs import (
     BOGUS,
     Denial,
@@ -105,6 +105,8 @@ def chain(zone: dns.name.Name, denials: Iterable[Denial], rules: Rules, budget: 
 
     Ignored are unknown hash algorithms and flags (RFC 5155 sections 8.1 and 8.2), and owners that are not a hash right
     below the zone. Salt and iterations that differ prove nothing (RFC 5155 section 8.2).
+
+    Raises `BudgetExceeded` for more iterations than the rules allow, if those want an error.
     """
     records: dict[bytes, NSEC3] = {}
     kinds: set[tuple[bytes, int]] = set()
@@ -121,6 +123,8 @@ def chain(zone: dns.name.Name, denials: Iterable[Denial], rules: Rules, budget: 
     if iterations > rules.nsec3_iterations:
         most = rules.nsec3_iterations
         text = f"the NSEC3 records of {zone} have {iterations} iterations, more than {most} (EDE 27)"
+        if rules.nsec3_over_limit == "error":
+            raise BudgetExceeded(text)
         return Proven(secure=False, text=text)
     return Chain(zone, records, salt, iterations, budget)
 

@@ -1,15 +1,16 @@
 """What the validator reads and gives: replies of a resolver, zones on the way down, and the outcome with its chain.
 
 A validation asks for what it lacks by yielding a `Question`, and is sent a `Reply`: the record sets of a response that
-was asked for with CD=1 and DO=1, or why there is none. So it has no socket, and any loop can drive it.
+was asked for with CD=1 and DO=1, or why there is none. So it has no socket, and any loop can drive it. Having worked
+for a while it yields None, for others to have their turn, and goes on with `next`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import dns.message
 import dns.name
@@ -19,7 +20,9 @@ import dns.rdatatype
 import dns.rrset
 
 from delivery.dnssec.signatures import SignedSet
-from stages.answer import Failure
+from stages.answer import Failure, Question
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Unanswered:
 
 
 Reply = Response | Unanswered
+Steps = Generator[Question | None, Reply, _T]
 
 
 class Status(StrEnum):

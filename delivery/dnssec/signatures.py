@@ -62,7 +62,7 @@ class Keys(tuple[DNSKEY, ...]):  # noqa: SLOT001 - a tuple can have none
     @cached_property
     def serving(self) -> Index:
         """Give those that may sign, by the algorithms and tags of all."""
-        return {place: [key for key in keys if _serves(key)] for place, keys in self.tagged.items()}
+        return {place: [key for key in keys if serves(key)] for place, keys in self.tagged.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def trusted_keys(
         usable = [one for one in usable if one.digest_type != _SHA1]
     keys = Keys(key for key in dnskeys.rrset if isinstance(key, DNSKEY))
     named = [key for key in keys if key in believed] + _matching(zone, keys.tagged, usable, rules)
-    entries = list({_rdata(key): key for key in named if _serves(key)}.values())
+    entries = list({_rdata(key): key for key in named if serves(key)}.values())
     if not entries:
         why, code = ("is revoked, or not for signing zones", NO_ZONE_KEY) if named else ("is there", NO_KEY)
         which = "the key" if named else "no key"
@@ -172,7 +172,7 @@ def trusted_keys(
     outcome = verify(dnskeys, zone, entries, now, rules, budget)
     if isinstance(outcome, Broken):
         return outcome
-    return Keys(key for key in keys if _serves(key)), outcome
+    return Keys(key for key in keys if serves(key)), outcome
 
 
 def digest(zone: dns.name.Name, key: DNSKEY, digest_type: int) -> bytes:
@@ -206,7 +206,7 @@ def _rdata(key: DNSKEY) -> bytes:
     return struct.pack("!HBB", key.flags, key.protocol, key.algorithm) + key.key
 
 
-def _serves(key: DNSKEY) -> bool:
+def serves(key: DNSKEY) -> bool:
     """Tell whether a key may sign record sets; the SEP bit is no matter (RFC 4034 sections 2.1.1 and 2.1.2)."""
     return key.flags & (_ZONE | _REVOKE) == _ZONE and key.protocol == 3
 

@@ -1,12 +1,13 @@
 """Prove an answer secure, insecure or bogus (RFC 4035 section 5), without a socket.
 
-`validate` is a generator: it yields the questions whose answers it lacks and is sent a `Reply` for each, and returns an
-`Outcome`. The answer is followed link by link, as the aliases in it lead; the state of the whole is that of its weakest
-link (RFC 7672 section 2.1.3). Nothing that cannot be proven is ever insecure: only the parent's signed denial of DS
-records makes a zone so. Work is bounded by `Rules`; what would cost more is indeterminate.
+`validate` is a generator: it yields the questions whose answers it lacks and is sent a `Reply` for each, yields None
+where it has worked for a while, and returns an `Outcome`. The answer is followed link by link, as the aliases in it
+lead; the state of the whole is that of its weakest link (RFC 7672 section 2.1.3). Nothing that cannot be proven is ever
+insecure: only the parent's signed denial of DS records makes a zone so. Work is bounded by `Rules`; what would cost
+more is indeterminate.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,10 +17,10 @@ import dns.rrset
 
 from delivery.dnssec.anchors import Anchors, upwards
 from delivery.dnssec.denial import Unproven, no_closer_match, nodata, nxdomain
-from delivery.dnssec.limits import BudgetExceeded, Rules
-from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Unanswered, Zone, find
+from delivery.dnssec.limits import Budget, BudgetExceeded
+from delivery.dnssec.replies import Link, Outcome, Reply, Response, Status, Steps, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet
-from delivery.dnssec.zones import BOGUS_TTL, FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
+from delivery.dnssec.zones import FOREVER, INDETERMINATE, SIGNATURE_MISSING, Known, Walk, signed_by
 from delivery.responses import text_of
 from stages.answer import Failure, Question
 
@@ -27,17 +28,20 @@ _CNAME = dns.rdatatype.CNAME
 
 
 def validate(
-    question: Question, reply: Reply, anchors: Anchors, rules: Rules, now: datetime, known: Known
-) -> Generator[Question, Reply, Outcome]:
-    """Judge the reply to a question; `known` keeps what was found of zones, for the next question."""
+    question: Question, reply: Reply, anchors: Anchors, budget: Budget, now: datetime, known: Known
+) -> Steps[Outcome]:
+    """Judge the reply to a question; `known` keeps what was found of zones, for the next question.
+
+    `budget` is that of the question: who asks it a second time goes on with the same.
+    """
     if isinstance(reply, Unanswered):
         return Outcome(Status.INDETERMINATE, now, (), f"{question}: {reply.text}", INDETERMINATE, reply.failure)
-    work = _Work(Walk(anchors, rules, now, known), reply)
+    work = _Work(Walk(anchors, budget, now, known), reply)
     try:
         return (yield from work.run(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
     except BudgetExceeded as error:
         why = f"{question}: {error}"
-        return Outcome(Status.INDETERMINATE, now + BOGUS_TTL, (), why, None, Failure.INDETERMINATE)
+        return Outcome(Status.INDETERMINATE, now + budget.rules.bogus_ttl, (), why, None, Failure.INDETERMINATE)
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.expires = self.walk.now + FOREVER
 
-    def run(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Generator[Question, Reply, Outcome]:
+    def run(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[Outcome]:
         """Follow the answer to its end."""
         seen, asked = {name}, {name}
         while True:
@@ -87,8 +91,10 @@ class _Work:
             if rdtype == _CNAME:  # the CNAME that the DNAME makes is what was asked for
                 made = dns.rrset.from_text(name, alias.rrset.ttl, "IN", "CNAME", target.to_text())
                 return self._outcome(made)
-            if target in seen or len(seen) > self.walk.rules.links:
-                return self._failed(Failure.CHAIN, f"the aliases of {text_of(name)} go in a circle or are too many")
+            if target in seen:
+                return self._failed(Failure.CHAIN, f"the aliases of {text_of(name)} go in a circle")
+            if len(seen) > self.walk.rules.links:
+                raise BudgetExceeded(f"more than {self.walk.rules.links} aliases for one question")
             seen.add(target)
             self.aliases.append(target)
             name = target
@@ -109,7 +115,7 @@ class _Work:
 
     # Records that are there
 
-    def _positive(self, signed: SignedSet) -> Generator[Question, Reply, Outcome | None]:
+    def _positive(self, signed: SignedSet) -> Steps[Outcome | None]:
         """Authenticate one record set; an outcome ends the work."""
         owner, what = signed.rrset.name, f"{text_of(signed.rrset.name)}/{dns.rdatatype.to_text(signed.rrset.rdtype)}"
         self._until(self.walk.now + timedelta(seconds=signed.rrset.ttl))
@@ -118,12 +124,12 @@ class _Work:
             return self._took(zone, what)
         if not signed.signatures:
             return self._bogus(what, f"RRSIG over {what} is missing", SIGNATURE_MISSING, zone)
-        outcome = self.walk.verified(signed, zone)
+        outcome = yield from self.walk.verified(signed, zone)
         if isinstance(outcome, Broken):
             return self._bogus(what, outcome.why, outcome.code, zone)
         secure, text = True, ""
         if outcome.wildcard is not None:
-            denials, fault = self.walk.denials(self.reply.authority, zone)
+            denials, fault = yield from self.walk.denials(self.reply.authority, zone)
             if fault is not None:
                 return self._bogus(what, fault.why, fault.code, zone)
             walk = self.walk
@@ -141,9 +147,7 @@ class _Work:
 
     # Records that are not there
 
-    def _negative(
-        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
-    ) -> Generator[Question, Reply, Outcome | None]:
+    def _negative(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[Outcome | None]:
         what = f"{text_of(name)}/{dns.rdatatype.to_text(rdtype)}"
         signatures = [rdata for rrset in self.reply.authority if rrset.rdtype == dns.rdatatype.RRSIG for rdata in rrset]
         self._until(self.walk.now + _denial_ttl(self.reply))
@@ -151,7 +155,7 @@ class _Work:
         if zone.status is not Status.SECURE:
             return self._took(zone, what)
         walk = self.walk
-        denials, fault = walk.denials(self.reply.authority, zone)
+        denials, fault = yield from walk.denials(self.reply.authority, zone)
         if fault is not None:
             return self._bogus(what, fault.why, fault.code, zone)
         if self.reply.nxdomain:
@@ -164,7 +168,7 @@ class _Work:
             return (yield from self._unless_insecure(_home(name, rdtype), what, why, proof.code, zone))
         soa = next((one for one in map(self._soa, upwards(name)) if one is not None), None)
         if soa is not None:  # it says how long the denial holds, and must be of the zone, too (RFC 4035 section 3.2.3)
-            outcome = walk.verified(soa, zone)
+            outcome = yield from walk.verified(soa, zone)
             if isinstance(outcome, Broken):
                 return self._bogus(what, outcome.why, outcome.code, zone)
             self._until(outcome.expires)
@@ -189,7 +193,7 @@ class _Work:
 
     def _zone_by_signer(
         self, name: dns.name.Name, signatures: Sequence[object], rdtype: dns.rdatatype.RdataType
-    ) -> Generator[Question, Reply, Zone]:
+    ) -> Steps[Zone]:
         """Find the zone that the signatures name, or by walking down where there are none."""
         lowest = _home(name, rdtype)
         signers = {signature.signer for signature in signatures}  # type: ignore[attr-defined]
@@ -204,7 +208,7 @@ class _Work:
 
     def _unless_insecure(
         self, name: dns.name.Name, what: str, why: str, code: int, zone: Zone
-    ) -> Generator[Question, Reply, Outcome | None]:
+    ) -> Steps[Outcome | None]:
         """Call a denial bogus, unless its name lies below an insecure cut, where nothing need be signed.
 
         The signed records that came with it may be about an alias before it.
@@ -242,10 +246,12 @@ class _Work:
     def _bogus(self, what: str, why: str, code: int, zone: Zone) -> Outcome:
         self._chain(zone)
         self.links.append(Link(text_of(zone.name), what, Status.BOGUS, why))
-        return Outcome(Status.BOGUS, self.walk.now + BOGUS_TTL, tuple(self.links), why, code)
+        return Outcome(Status.BOGUS, self.walk.now + self.walk.rules.bogus_ttl, tuple(self.links), why, code)
 
     def _failed(self, failure: Failure, why: str) -> Outcome:
-        return Outcome(Status.INDETERMINATE, self.walk.now + BOGUS_TTL, tuple(self.links), why, None, failure)
+        return Outcome(
+            Status.INDETERMINATE, self.walk.now + self.walk.rules.bogus_ttl, tuple(self.links), why, None, failure
+        )
 
     def _outcome(self, rrset: dns.rrset.RRset | None) -> Outcome:
         nxdomain = rrset is None and self.reply.nxdomain

@@ -7,7 +7,7 @@ signature, a proof that does not fit, a question without an answer, ends the wal
 as insecure. What was found of names on the way is kept in `known` until its proof expires.
 """
 
-from collections.abc import Generator, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,8 +17,8 @@ import dns.rrset
 
 from delivery.dnssec.anchors import Anchor, Anchors
 from delivery.dnssec.denial import Denial, Unproven, no_ds, nodata, nxdomain
-from delivery.dnssec.limits import Budget, Rules
-from delivery.dnssec.replies import Link, Reply, Response, Status, Unanswered, Zone, find
+from delivery.dnssec.limits import Budget
+from delivery.dnssec.replies import Link, Reply, Response, Status, Steps, Unanswered, Zone, find
 from delivery.dnssec.signatures import Broken, SignedSet, Verified, supported, trusted_keys, verify
 from delivery.responses import text_of
 from stages.answer import Failure, Question
@@ -26,7 +26,8 @@ from stages.answer import Failure, Question
 Known = MutableMapping[dns.name.Name, Zone]
 
 FOREVER = timedelta(days=1)  # the longest that a proof is believed without being made again
-BOGUS_TTL = timedelta(seconds=60)  # how long a broken chain is remembered (RFC 4035 section 4.7)
+_SWITCHED_OFF = timedelta(seconds=60)  # the longest that an answer below a negative anchor is kept (RFC 7646)
+_SLICE = 8  # record sets and signatures checked before others have their turn
 INDETERMINATE, KEY_MISSING, SIGNATURE_MISSING, PROOF_MISSING = 5, 9, 10, 12  # info-codes of RFC 8914
 _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 
@@ -34,27 +35,29 @@ _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 class Walk:
     """The way down for one question. Its methods raise `BudgetExceeded` when that would cost too much."""
 
-    def __init__(self, anchors: Anchors, rules: Rules, now: datetime, known: Known) -> None:
+    def __init__(self, anchors: Anchors, budget: Budget, now: datetime, known: Known) -> None:
         self.anchors = anchors
-        self.rules = rules
+        self.rules = budget.rules
         self.now = now
-        self.budget = Budget(rules)
+        self.budget = budget
         self._known = known
+        self._busy = 0  # record sets and signatures checked since others had their turn
 
-    def ask(self, name: dns.name.Name, rdtype: str) -> Generator[Question, Reply, Reply]:
+    def ask(self, name: dns.name.Name, rdtype: str) -> Steps[Reply]:
         """Ask for a record set; the budget counts the question, and the records that come."""
         self.budget.query(len(name))
         reply = yield Question(text_of(name), rdtype)
+        self._busy = 0
         if isinstance(reply, Response):
             self.budget.read(reply.records)
         return reply
 
-    def zone_of(self, target: dns.name.Name) -> Generator[Question, Reply, Zone]:
+    def zone_of(self, target: dns.name.Name) -> Steps[Zone]:
         """Give the zone that holds a name, or the place above it where the chain of trust ends."""
         negative = self.anchors.negative_for(target, self.now)
         if negative is not None:
             link = Link(text_of(negative), "negative trust anchor", Status.INSECURE, "validation is switched off here")
-            return Zone(negative, Status.INSECURE, self.now + BOGUS_TTL, (), (link,), link.text)
+            return Zone(negative, Status.INSECURE, self.now + _SWITCHED_OFF, (), (link,), link.text)
         zone, at = yield from self._start(target)
         while zone.status is Status.SECURE and len(at) < len(target):
             at = dns.name.Name(target.labels[-len(at) - 1 :])
@@ -64,11 +67,17 @@ class Walk:
                 self._keep(at, zone)
         return zone
 
-    def verified(self, signed: SignedSet, zone: Zone) -> Verified | Broken:
-        """Check a record set with the keys of the zone that holds it."""
-        return verify(signed, zone.name, zone.keys, self.now, self.rules, self.budget)
+    def verified(self, signed: SignedSet, zone: Zone) -> Steps[Verified | Broken]:
+        """Check a record set with the keys of the zone that holds it; others have their turn after every few."""
+        if self._busy >= _SLICE:
+            self._busy = 0
+            yield None
+        checks = self.budget.checks
+        outcome = verify(signed, zone.name, zone.keys, self.now, self.rules, self.budget)
+        self._busy += 1 + self.budget.checks - checks
+        return outcome
 
-    def denials(self, sets: Sequence[dns.rrset.RRset], zone: Zone) -> tuple[list[Denial], Broken | None]:
+    def denials(self, sets: Sequence[dns.rrset.RRset], zone: Zone) -> Steps[tuple[list[Denial], Broken | None]]:
         """Give the denial records that a zone has signed, and what is wrong with the first that is not as it should be.
 
         Those that other zones have signed belong to other links of a chain of aliases.
@@ -81,7 +90,7 @@ class Walk:
             signed = find(sets, rrset.name, rrset.rdtype)
             if signed is None or _is_of_another(signed, zone.name):
                 continue
-            outcome = self.verified(signed, zone)
+            outcome = yield from self.verified(signed, zone)
             if isinstance(outcome, Broken):
                 fault = fault or outcome
             elif outcome.wildcard is None:  # no denial record is ever made from a wildcard
@@ -100,7 +109,7 @@ class Walk:
 
     # The top
 
-    def _start(self, target: dns.name.Name) -> Generator[Question, Reply, tuple[Zone, dns.name.Name]]:
+    def _start(self, target: dns.name.Name) -> Steps[tuple[Zone, dns.name.Name]]:
         """Give the deepest name on the way of which the zone is known, beginning at an anchor."""
         anchors = self.anchors.closest(target)
         if not anchors:
@@ -123,24 +132,24 @@ class Walk:
         assert broken is not None  # noqa: S101 - there was an anchor
         return broken, broken.name
 
-    def _anchored(self, anchor: Anchor) -> Generator[Question, Reply, Zone]:
+    def _anchored(self, anchor: Anchor) -> Steps[Zone]:
         reply = yield from self.ask(anchor.zone, "DNSKEY")
         return self._with_keys(anchor.zone, reply, anchor, ())
 
     # One step
 
-    def _step(self, parent: Zone, at: dns.name.Name) -> Generator[Question, Reply, Zone]:
+    def _step(self, parent: Zone, at: dns.name.Name) -> Steps[Zone]:
         """Find out whether a name below a secure zone is a cut, and whether the chain goes on there."""
         reply = yield from self.ask(at, "DS")
         if isinstance(reply, Unanswered):
             return self._unanswered(at, reply, f"{text_of(at)}/DS", parent.links)
         ds = find(reply.answer, at, dns.rdatatype.DS)
         if ds is None:
-            return self._without_ds(parent, at, reply)
+            return (yield from self._without_ds(parent, at, reply))
         if reply.nxdomain:
             contradiction = Unanswered(Failure.MALFORMED, "NXDOMAIN, and yet there are records")
             return self._unanswered(at, contradiction, f"{text_of(at)}/DS", parent.links)
-        outcome = self.verified(ds, parent)
+        outcome = yield from self.verified(ds, parent)
         if isinstance(outcome, Broken):
             return self._broken(at, outcome.why, outcome.code, parent.links)
         if outcome.wildcard is not None:
@@ -178,11 +187,11 @@ class Walk:
         link = Link(text_of(name), f"{text_of(name)}/DNSKEY", Status.INSECURE, why)
         return Zone(name, Status.INSECURE, self.now + FOREVER, (), (*links, link), why)
 
-    def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
+    def _without_ds(self, parent: Zone, at: dns.name.Name, reply: Response) -> Steps[Zone]:
         """Read an answer that holds no DS records: an insecure cut, no cut at all, or no proof of either."""
         if any(rrset.rdtype in {dns.rdatatype.CNAME, dns.rdatatype.DNAME} for rrset in reply.answer):
-            return self._alias(parent, at, reply)
-        denials, fault = self.denials(reply.authority, parent)
+            return (yield from self._alias(parent, at, reply))
+        denials, fault = yield from self.denials(reply.authority, parent)
         if fault is not None:
             return self._broken(at, fault.why, fault.code, parent.links)
         expires = min([parent.expires, *(denial.expires for denial in denials)])
@@ -205,13 +214,13 @@ class Walk:
         link = Link(text_of(parent.name), f"{text_of(at)}/DS", Status.INSECURE, proof.text)
         return Zone(at, Status.INSECURE, expires, (), (*parent.links, link), proof.text)
 
-    def _alias(self, parent: Zone, at: dns.name.Name, reply: Response) -> Zone:
+    def _alias(self, parent: Zone, at: dns.name.Name, reply: Response) -> Steps[Zone]:
         """An alias, or a name below one that is aliased as a whole, is no cut, if its record is signed by the zone."""
         owners = [dns.name.Name(at.labels[-length:]) for length in range(len(at) - 1, len(parent.name) - 1, -1)]
         for name, rdtype in [(at, dns.rdatatype.CNAME), *((owner, dns.rdatatype.DNAME) for owner in owners)]:
             signed = find(reply.answer, name, rdtype)
             if signed is not None:
-                outcome = self.verified(signed, parent)
+                outcome = yield from self.verified(signed, parent)
                 if isinstance(outcome, Verified) and outcome.wildcard is None:
                     return replace(parent, expires=min(parent.expires, outcome.expires))
         why = f"{text_of(at)}/DS is answered with an alias that the zone {text_of(parent.name)} has not signed"
@@ -223,7 +232,7 @@ class Walk:
 
     def _broken(self, name: dns.name.Name, why: str, code: int, links: tuple[Link, ...]) -> Zone:
         link = Link(text_of(name), "chain of trust", Status.BOGUS, why)
-        return Zone(name, Status.BOGUS, self.now + BOGUS_TTL, (), (*links, link), why, code)
+        return Zone(name, Status.BOGUS, self.now + self.rules.bogus_ttl, (), (*links, link), why, code)
 
 
 def _is_of_another(signed: SignedSet, zone: dns.name.Name) -> bool:

@@ -17,7 +17,7 @@ from rich.console import Console
 from ops.bench.figures import Figure, NotHere, as_json, machine, show
 from ops.lab.demo import DemoError
 
-NAMES = ("pieces", "dnssec", "listener", "latency", "throughput", "memory")
+NAMES = ("pieces", "dnssec", "listener", "client", "latency", "throughput", "memory")
 _WIDTH = 150
 
 

@@ -288,9 +288,9 @@ async def until_closed(pipe: Connection) -> None:
         await asyncio.to_thread(pipe.recv)
 
 
-def serve_hostile(pipe: Connection) -> None:
+def serve_hostile(pipe: Connection, stories: Callable[[], Iterable[Story]] = lambda: STORIES) -> None:
     """Serve them over UDP and TCP until told to stop."""
-    answers, anchor = build()
+    answers, anchor = build(stories())
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack("!H", await reader.readexactly(2))

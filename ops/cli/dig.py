@@ -6,6 +6,7 @@ was asked.
 """
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from delivery.nameserver import Server
 from delivery.resolver import DnsSettings, Resolver
 from ops.cli.run import Fault, configuration, run
 from pipeline.config import Config
-from pipeline.resolvers import anchors_of, read_anchors
+from pipeline.resolvers import AnchorError, anchors_of, read_anchors
 from pipeline.spine import utc_now
 from stages.answer import Absent, Answer, Failed, Failure, Found, Question
 from stages.records import IP, MX, TLSA, Other, Record
@@ -112,13 +113,14 @@ def _settings(config: Config, server: str | None, validation: Any, anchor: Path 
     except ValueError:
         raise Fault(f"--server {server!r}: write an address or address@port, such as 127.0.0.1@5335") from None
     try:
-        anchors = anchors_of(config.dns) if anchor is None else read_anchors(anchor)
+        anchors = anchors_of(config.dns, settings.rules) if anchor is None else read_anchors(anchor, settings.rules)
+    except AnchorError as error:  # not yet seen where the configuration has no use for anchors
+        raise Fault(f"{error.key}: {error}") from error
     except ValueError as error:
-        raise Fault(f"--anchor {anchor}: {error}" if anchor else f"dns.anchor_file: {error}") from error
-    return DnsSettings(
-        servers, validation, anchors, settings.trust, settings.timeout, settings.attempts, (), timedelta(days=1),
-        settings.lifetimes,
-    )  # fmt: skip
+        raise Fault(f"--anchor {anchor}: {error}") from error
+    return replace(
+        settings, servers=servers, validation=validation, anchors=anchors, canaries=(), vouch=timedelta(days=1)
+    )
 
 
 def as_row(answer: Answer, now: datetime) -> dict[str, Any]:

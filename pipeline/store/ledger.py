@@ -241,7 +241,9 @@ class Ledger:
         """
         kind, _, name = list_.partition(":")
         nudge = f"to:{name}" if kind == "ready" else name
-        left, more, *found = await self._run("take", list_, token, count, _ms(until), bring, nudge, helper, most, SMALL)
+        left, more, *found = await self._run(
+            "take", list_, token, count, _ms(until), bring, nudge, helper, most, SMALL, int(wait * 1000)
+        )
         return Taken([(group.decode(), values) for group, *values in found], int(left), more == 1, more == 2)
 
     async def extend(self, token: str, until: datetime) -> None:

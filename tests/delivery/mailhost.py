@@ -35,6 +35,7 @@ class Script:
     dot: str | list[str] = "250 2.0.0 queued"
     early: str = ""  # a reply within the content, before its end, and the connection is closed
     deaf: bool = False  # read nothing of the content
+    late: float = 0.0  # read nothing of it for so many seconds
     drop_content: bool = False  # close within the content
     close_after_dot: bool = False  # reply to the dot, then close
     reached: asyncio.Event = field(default_factory=asyncio.Event)  # a content has come in whole
@@ -181,6 +182,10 @@ class _Conversation:
         if script.deaf:
             cast(asyncio.ReadTransport, self._writer.transport).pause_reading()
             await asyncio.Event().wait()
+        if script.late:
+            transport = cast(asyncio.ReadTransport, self._writer.transport)
+            transport.pause_reading()
+            asyncio.get_running_loop().call_later(script.late, transport.resume_reading)
         if script.drop_content:
             await self._reader.readexactly(1)
             return False
@@ -198,8 +203,9 @@ class _Conversation:
         if text == DROP:
             return False
         if text == SILENCE:
-            with contextlib.suppress(OSError):
-                self._seen.unasked += await self._reader.read()
+            with contextlib.suppress(OSError):  # piece by piece: a reset at the end takes nothing of it away
+                while piece := await self._reader.read(65_536):
+                    self._seen.unasked += piece
             return False
         self._writer.write(text.replace("\n", "\r\n").encode("latin-1") + b"\r\n")
         await self._writer.drain()

@@ -1,4 +1,4 @@
-"""Chains of aliases and of trust through a real Unbound: one insecure link, no anchor, and what is planned from it."""
+"""Chains of aliases and of trust through a validating resolver: one insecure link, no anchor, and what is planned."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,15 +16,14 @@ from delivery.nameserver import Server
 from delivery.resolver import DnsSettings, Resolver
 from delivery.survey import survey
 from ops.lab.scenario import HOSTS, PLAIN_HOSTS, Fault, Host, Scenario
-from ops.lab.unbound import Unbound
 from ops.lab.world import Lab
 from stages.answer import Answer, Found, Question, Security
 from stages.destination import Destination, RouteKind
 from stages.plan import DaneDemand, MayDemand, Plan, Trouble
 from stages.policy import Policy, Profile, dane_policy
 from stages.resolve import make_plan
-from tests.needs import program
 from tests.stages.make import message
+from tests.validating import validated_lab, validating
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RFC = Policy(dane=dane_policy(Profile.RFC7672), allow_private=True)
@@ -42,8 +41,7 @@ STORIES = (
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run a lab whose unsigned zone has aliases that lead back into signed ones."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab"), STORIES) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab"), STORIES) as running:
         zone = running.tree.zones[dns.name.from_text(PLAIN_HOSTS)]
         for owner, target in (("back", "mx.whole.lab."), ("mail", "whole.lab."), ("aliased", "mx.whole.lab.")):
             name = dns.name.from_text(f"{owner}.{PLAIN_HOSTS}")
@@ -122,19 +120,14 @@ async def test_where_no_anchor_covers_all_is_insecure(lab: Lab, tmp_path: Path) 
     origin = dns.name.from_text("whole.lab")
     keys = lab.tree.zones[origin].get_rdataset(origin, dns.rdatatype.DNSKEY)
     assert keys is not None
-    unbound = Unbound(
-        tmp_path, f"whole.lab. 300 IN DNSKEY {keys[0].to_text().replace(chr(10), ' ')}", lab.nameserver.port
-    )
-    await unbound.open()
-    try:
-        covered = await asked(unbound.address, "whole.lab", "MX")
-        other = await asked(unbound.address, "other.lab", "MX")
-        resolver = resolver_of(unbound.address)
+    anchor = f"whole.lab. 300 IN DNSKEY {keys[0].to_text().replace(chr(10), ' ')}"
+    async with validating(tmp_path, anchor, lab.nameserver.port) as address:
+        covered = await asked(address, "whole.lab", "MX")
+        other = await asked(address, "other.lab", "MX")
+        resolver = resolver_of(address)
         to = Destination(RouteKind.MX, "other.lab", lab.smtp_port)
         found = await survey(to, RFC, resolver, lambda: datetime.now(UTC), 0.0)
         await resolver.aclose()
-    finally:
-        await unbound.close()
     assert isinstance(covered, Found)
     assert isinstance(other, Found)
     assert (covered.security, other.security) == (Security.SECURE, Security.INSECURE)

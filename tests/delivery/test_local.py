@@ -1,14 +1,16 @@
 """Our own validation over a nameserver: what it asks, in which order, and how much of an answer it reads."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dns.message
 import dns.name
 import dns.rdata
 import dns.rdatatype
+import pytest
 
 from delivery.dnssec.anchors import Anchors
 from delivery.dnssec.limits import Rules
@@ -95,6 +97,36 @@ async def test_an_answer_of_too_many_records_is_no_answer() -> None:
     assert isinstance(answer, Failed)
     assert answer.failure is Failure.INDETERMINATE
     assert "more than 2 records" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("rules", "limit"),
+    [
+        (Rules(records=2), "answered with more than 2 records"),
+        (Rules(checks=2), "more than 2 signature checks for one question"),
+        (Rules(queries=2), "more than 2 weighted queries for one question"),
+    ],
+    ids=["records", "checks", "queries"],
+)
+async def test_a_limit_that_is_reached_is_told(rules: Rules, limit: str) -> None:
+    """SEC-59, SEC-60, SEC-63: an event has question and resolver, and names the limit with its value; else there is none."""
+    tree = _tree()
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    nameserver = Nameserver(tree.zones)
+    await nameserver.open()
+    server = Server("127.0.0.1", nameserver.port)
+    for given in (Rules(), rules):
+        settings = LocalSettings(Anchors.parse(tree.anchor), given, patience=2)
+        validator = LocalValidator(
+            settings, lambda: datetime.now(UTC), lambda name, fields: told.append((name, fields))
+        )
+        answer = await validator.ask(server, MX)
+    await nameserver.close()
+    [(name, fields)] = told
+    assert isinstance(answer, Failed)
+    assert (name, fields["question"], fields["resolver"]) == ("resolver.limit", "d.lab/MX", str(server))
+    assert limit in fields["text"]
+    assert fields["text"] == answer.text
 
 
 async def test_the_records_of_all_messages_are_counted() -> None:

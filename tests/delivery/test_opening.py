@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from delivery.wire import normal
+from delivery.content import normal
 from stages.attempt import Transaction
 from stages.message import Content, Message
 from stages.plan import DaneDemand, Demand, EncryptDemand, Trouble, VerifyDemand
@@ -64,13 +64,28 @@ async def test_nothing_follows_starttls_before_its_reply(demand: Demand) -> None
 
 @pytest.mark.parametrize("command", ["EHLO", "MAIL", "RCPT TO:<a@", "RCPT TO:<b@", "DATA"])
 async def test_each_command_waits_for_the_reply_to_the_one_before(command: str) -> None:
-    """EXT-13, EXT-14 (RFC 2920 3.1): no group is ever sent, also where PIPELINING is offered, so replies cannot be mistaken."""
-    script = Script(starttls=False, ehlo=f"{EHLO}\n250-PIPELINING", replies={command: SILENCE})
+    """EXT-13, EXT-01 (RFC 2920 3.1): where PIPELINING is not offered no group is ever sent."""
+    script = Script(starttls=False, replies={command: SILENCE})
     async with mailhost(script) as host:
         session, _ = await opened(host)
         if session is not None:
             await session.transact(message("a@example.com", "b@example.com"), BODY)
     assert host.seen[0].lines[-1].startswith(command)
+    assert host.seen[0].unasked == b""
+
+
+@pytest.mark.parametrize("command", ["EHLO", "RSET", "DATA"])
+async def test_nothing_follows_what_ends_a_group(command: str) -> None:
+    """EXT-13 (RFC 2920 3.1): also where PIPELINING is offered, EHLO, RSET and DATA wait for their reply."""
+    replies: dict[str, str | list[str]] = {"RCPT": ["550 no", "250 ok"], "DATA": ["554 nobody", "354 go on"]}
+    replies[command] = ["554 nobody", SILENCE] if command == "DATA" else SILENCE
+    script = Script(starttls=False, ehlo=f"{EHLO}\n250-PIPELINING", replies=replies)
+    async with mailhost(script) as host:
+        session, _ = await opened(host)
+        if session is not None:
+            await session.transact(message("a@example.com"), BODY)
+            await session.transact(message("a@example.com"), BODY)
+    assert host.seen[0].lines[-1] == ("EHLO out.here.example" if command == "EHLO" else command)
     assert host.seen[0].unasked == b""
 
 

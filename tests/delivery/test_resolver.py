@@ -1,4 +1,4 @@
-"""The resolver against a real Unbound: what is secure, insecure and bogus, and what happens when nobody can be trusted."""
+"""Our resolver over one that validates: what is secure, insecure and bogus, and what if nobody can be trusted."""
 
 import asyncio
 import ipaddress
@@ -20,7 +20,7 @@ from ops.lab.scenarios import ALL
 from ops.lab.world import Lab
 from stages.answer import Absent, Answer, Failed, Failure, Found, Proof, Question, Security
 from stages.records import MX, TLSA
-from tests.needs import program
+from tests.validating import validated_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOW = datetime.now(UTC)
@@ -30,8 +30,7 @@ CLAIMED = [scenario for scenario in ALL if scenario.exists]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run the lab once for this module."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab")) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 

@@ -13,6 +13,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rrset
 import pytest
 import pytest_asyncio
 
@@ -22,7 +23,7 @@ from delivery.trust import Canary, Expected
 from ops.lab.world import Lab
 from stages.answer import Answer, Failed, Failure, Found, Question, Security
 from tests.delivery.test_nameserver import reply, serving
-from tests.needs import program
+from tests.validating import validated_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GOOD, OTHER = Question("ee-311.lab", "MX"), Question("rollover.lab", "MX")
@@ -32,15 +33,15 @@ BOGUS = Question("expired-mx.lab", "MX")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run the lab once for this module."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab")) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 
 class Liar(asyncio.DatagramProtocol):
-    """Stands before a real resolver and falsifies what it says: "honest", "strips", "vouches", "blames" or "fails".
+    """Stands before a resolver and falsifies what it says.
 
-    It is honest of names that are not at or below `about`.
+    It is "honest", "strips", "vouches", "blames", "crowds", "fails" or "silent"; of names that are not at or below
+    `about` it is honest.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -65,6 +66,8 @@ class Liar(asyncio.DatagramProtocol):
         query = dns.message.from_wire(data)
         self.questions.append(str(query.question[0]))
         manner = self.manner if query.question[0].name.is_subdomain(self.about) else "honest"
+        if manner == "silent":
+            return
         if manner == "vouches":  # it validates nothing and says that all is authentic
             query.flags |= dns.flags.CD
         try:
@@ -76,6 +79,9 @@ class Liar(asyncio.DatagramProtocol):
                 response.flags &= ~dns.flags.AD
             case "vouches":
                 response.flags |= dns.flags.AD
+            case "crowds":  # so many records that nobody has to read them
+                filler = [f"10.0.{number >> 8}.{number & 255}" for number in range(400)]
+                response.additional.append(dns.rrset.from_text_list(query.question[0].name, 300, "IN", "A", filler))
             case "fails":
                 response = self._servfail(query)
             case "blames" if not query.flags & dns.flags.CD:  # its trust anchor is gone: to it, every zone is bogus

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from delivery.content import normal, stuffed
 from delivery.opening import Door, Terms, open_session
+from delivery.replies import WireError
 from delivery.session import Session, SmtpSettings
 from delivery.tls import TlsSettings
-from delivery.wire import Timeouts, WireError, normal, stuffed
+from delivery.wire import Timeouts
 from stages.attempt import HostAttempt, Transaction
 from stages.message import Content, Message, Notify, Ret
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand
@@ -389,15 +391,17 @@ async def test_data_refused(code: str) -> None:
     ],
 )
 @pytest.mark.parametrize("demand", [CLEAR, dane()], ids=["clear", "tls"])
+@pytest.mark.parametrize("ehlo", [EHLO, f"{EHLO}\n250-PIPELINING"], ids=["one by one", "in a group"])
 async def test_a_session_that_ends_in_a_transaction(
     script: Script,
     trouble: Trouble,
     may_be_taken: bool,  # noqa: FBT001 - a column of the table
     demand: Demand,
+    ehlo: str,
 ) -> None:
     """SMTP-26, SMTP-28, SMTP-29, SMTP-57, TLS-10: nobody counts as served, and whether the dot was out is told."""
     context = None if demand is CLEAR else leaf(NAME).server()
-    made = replace(script, context=context, used={})
+    made = replace(script, context=context, ehlo=ehlo, used={})
     transaction, session, _ = await sent(made, demand=demand)
     assert session.ended is not None
     assert session.ended.trouble is trouble
@@ -436,6 +440,30 @@ async def test_a_refusal_in_the_middle_of_the_content(demand: Demand) -> None:
     assert not transaction.lost
 
 
+async def test_an_early_reply_that_is_no_refusal_is_no_answer() -> None:
+    """SMTP-31, SMTP-57: 250 before the end of the content cannot be about it: nothing has been taken."""
+    content = (b"x" * 70 + b"\r\n") * 100_000
+    transaction, session, _ = await sent(Script(starttls=False, early="250 fine"), content=content)
+    assert transaction.data is None
+    assert session.ended is not None
+    assert (session.ended.trouble, session.ended.sent) == (Trouble.PROTOCOL, False)
+
+
+@pytest.mark.parametrize("ehlo", [EHLO, f"{EHLO}\n250-PIPELINING"], ids=["one by one", "in a group"])
+async def test_a_refused_rset_ends_the_session(ehlo: str) -> None:
+    """SMTP-35 (RFC 5321 4.1.1.5): what cannot be undone is left by hanging up, and the next message is not begun."""
+    refuses = {"RCPT": "550 no", "DATA": "554 nobody", "RSET": "502 what"}
+    async with mailhost(Script(starttls=False, ehlo=ehlo, replies={**refuses})) as host:
+        session, _ = await opened(host)
+        assert session is not None
+        first = await session.transact(message("a@example.com"), BODY)
+        second = await session.transact(message("a@example.com"), BODY)
+    assert not first.lost
+    assert second.mail is None
+    assert "RSET was refused: 502" in second.lost
+    assert host.seen[0].lines[-1] == "RSET"
+
+
 async def test_a_connection_that_goes_within_the_content() -> None:
     """SMTP-28, SMTP-57: before the dot was out nothing can have been taken, and it is told so."""
     transaction, session, _ = await sent(Script(drop_content=True), content=(b"y" * 70 + b"\r\n") * 100_000)
@@ -463,8 +491,17 @@ async def test_a_large_message_arrives_whole(demand: Demand) -> None:
     assert host.seen[0].contents == [stuffed(content)]
 
 
+async def test_a_server_that_reads_late_gets_all_of_it() -> None:
+    """EXT-16, SMTP-26: the content stops while windows are full and goes on when there is room, within the block's time."""
+    content = (b"w" * 898 + b"\r\n") * 18_000  # more than the buffers of both sides hold
+    script = Script(starttls=False, ehlo="250 mail.test", late=QUICK.block / 4)
+    transaction, _, host = await sent(script, content=content)
+    assert transaction.data is not None
+    assert host.seen[0].contents == [content]
+
+
 async def test_many_recipients_complete() -> None:
-    """EXT-16, EXT-13: a thousand RCPT commands, each answered in turn, end in one DATA."""
+    """EXT-16: a thousand RCPT commands, each answered in turn, end in one DATA."""
     mail = message(*(recipient(f"u{number}@example.com", number) for number in range(1000)))
     transaction, _, _ = await sent(Script(starttls=False), mail)
     assert len(transaction.recipients) == 1000

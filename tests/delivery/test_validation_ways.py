@@ -19,7 +19,7 @@ from ops.lab.scenarios import named
 from ops.lab.world import Lab
 from stages.answer import Answer, Failed, Failure, Found, Question, Security
 from tests.delivery.test_resolver_faults import Liar, Time
-from tests.needs import program
+from tests.validating import validated_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GOOD, OTHER, BOGUS = Question("ee-311.lab", "MX"), Question("rollover.lab", "MX"), Question("expired-mx.lab", "MX")
@@ -30,8 +30,7 @@ Event = tuple[str, Mapping[str, Any]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run a lab of few domains once for this module."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab"), named("ee-311", "rollover", "expired-mx")) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab"), named("ee-311", "rollover", "expired-mx")) as running:
         yield running
 
 
@@ -52,7 +51,7 @@ class World:
 
 @asynccontextmanager
 async def lied_to(lab: Lab, ways: Ways, negative: tuple[str, ...] = ()) -> AsyncIterator[World]:
-    """Give a resolver of ours that validates from the lab's own anchor, with a liar before the lab's Unbound."""
+    """Give a resolver of ours that validates from the lab's own anchor, with a liar before the lab's resolver."""
     liar, time = Liar(Server.parse(lab.resolver).port), Time()
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
     server = Server("127.0.0.1", transport.get_extra_info("sockname")[1])

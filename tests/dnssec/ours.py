@@ -10,7 +10,7 @@ import dns.rdatatype
 from dns.rdatatype import RdataType
 
 from delivery.dnssec.anchors import Anchors
-from delivery.dnssec.limits import Rules
+from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Outcome, Reply, Response, Unanswered, Zone
 from delivery.dnssec.validator import validate
 from delivery.responses import rcode_failure
@@ -39,11 +39,11 @@ def judge(
         return Response.of(dns.message.from_wire(message.to_wire(max_size=65535)))
 
     question = Question(name.to_text(omit_final_dot=True) or ".", dns.rdatatype.to_text(rdtype))
-    work = validate(question, reply(question), anchors, rules or Rules(), now, {} if known is None else known)
+    work = validate(question, reply(question), anchors, Budget(rules or Rules()), now, {} if known is None else known)
     try:
         wanted = next(work)
         while True:
-            wanted = work.send(reply(wanted))
+            wanted = next(work) if wanted is None else work.send(reply(wanted))
     except StopIteration as done:
         outcome: Outcome = done.value
         return outcome

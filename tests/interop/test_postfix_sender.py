@@ -2,14 +2,13 @@
 
 import asyncio
 import smtplib
-import subprocess
 from pathlib import Path
 
 from pipeline.accept.door import Submission
 from pipeline.accept.smtp import Listener, ListenerSettings
 from stages.message import MessageId, Notify
+from tests.delivery.certificates import leaf
 from tests.interop.postfix import postfix
-from tests.needs import program
 
 BODY = b"Subject: from postfix\r\n\r\n.dot at the start\r\n..\r\n" + b"x" * 900 + b"\r\n" + "ümlaut".encode() + b"\r\n"
 
@@ -22,12 +21,8 @@ async def test_postfix_delivers_into_our_listener(spool: Path) -> None:
         await taken.put(submission)
         return MessageId("ID")
 
-    certificate, key = spool / "c.pem", spool / "k.pem"
-    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
-    await asyncio.to_thread(
-        subprocess.run, [*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
-    )
-    listener = Listener(ListenerSettings(port=0, hostname="out.example", certificate=certificate, key=key), submit)
+    identity = leaf("out.example").pem
+    listener = Listener(ListenerSettings(port=0, hostname="out.example", certificate=identity, key=identity), submit)
     await listener.start()
     try:
         settings = {"relayhost": f"[127.0.0.1]:{listener.port}", "smtp_tls_security_level": "encrypt"}

@@ -14,7 +14,7 @@ from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine
 from tests.journeys.test_kill import Sink, settled, until, write_config
 from tests.journeys.test_redis_away import ROOT, mail
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 COMMAND = (sys.executable, "-m", "dramatiq", "pipeline.actors", "--processes", "1", "--threads", "4")
 
@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-m", "dramatiq", "pipeline.actors", "--processes", "
 @pytest.mark.parametrize("whole_group", [False, True], ids=["the master", "every process"])
 async def test_dramatiq_delivers_and_ends(tmp_path: Path, whole_group: bool) -> None:  # noqa: FBT001 - two ways to stop
     """Mail goes through all stages; SIGTERM ends it, also where every process gets it, and so a worker gets it twice."""
-    program("redis-server")
+    redis_server()
     sink, port = Sink(), free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)
     controller.start()

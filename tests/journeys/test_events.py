@@ -2,8 +2,8 @@
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
 excludes a recipient, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
-longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, and it
-goes away and comes back.
+longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, says
+more than anybody has to read, goes away and comes back.
 """
 
 import asyncio
@@ -33,8 +33,9 @@ from pipeline.embedded import socket_path
 from pipeline.log import EVENTS
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 from tests.plugin.install import install
+from tests.validating import validated_lab
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "ops" / "docs" / "log-events.schema.json").read_text(encoding="utf-8"))
@@ -97,11 +98,10 @@ class Scene:
 @pytest.fixture
 async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """Start the lab and danepipe with one worker, short leases, frequent self-tests and the plug-in in its place."""
-    program("unbound")
-    program("redis-server")
+    redis_server()
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{install(tmp_path / 'site')}")
     monkeypatch.setenv("SUSPENDED_SENDERS", str(tmp_path / "suspended.txt"))
-    async with Lab.open(tmp_path / "lab", with_sender(ALL), "both") as lab:
+    async with validated_lab(tmp_path / "lab", with_sender(ALL), "both") as lab:
         liar = Liar(Server.parse(lab.resolver).port)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
         lab.resolver = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
@@ -145,6 +145,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     await _a_nudge_is_lost(scene)
     await _redis_dies(scene)
     await _the_resolver_vouches_for_bogus_data(scene)
+    await _the_resolver_says_too_much(scene)
     await _the_resolver_goes_away(scene)
     await scene.seen(lambda: scene.arrived("third@ee-311.lab"))
     os.kill(scene.up, signal.SIGTERM)
@@ -259,8 +260,16 @@ async def _the_resolver_vouches_for_bogus_data(scene: Scene) -> None:
     scene.liar.manner = "honest"
 
 
+async def _the_resolver_says_too_much(scene: Scene) -> None:
+    scene.liar.about, scene.liar.manner = dns.name.from_text("elsewhere.lab"), "crowds"
+    await scene.mail("fifth@elsewhere.lab")
+    await scene.written("resolver.limit", question="elsewhere.lab/MX", level="warning")
+    await scene.written("stage.verdict", verdict="defer", recipients=["fifth@elsewhere.lab"], code="dns.mx_lookup")
+    scene.liar.manner = "honest"
+
+
 async def _the_resolver_goes_away(scene: Scene) -> None:
-    await scene.lab.unbound.close()
+    scene.liar.about, scene.liar.manner = dns.name.root, "silent"
     await scene.written("resolver.suspended")
-    await scene.lab.unbound.open()
+    scene.liar.manner = "honest"
     await scene.written("resolver.restored")

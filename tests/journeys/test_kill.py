@@ -21,7 +21,7 @@ from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers, WorkSettings
 from stages.message import Origin
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 MESSAGES = 500
 KILLS = 20
@@ -87,7 +87,7 @@ async def until(condition: Any, seconds: float) -> None:
 @pytest.mark.timeout(240)
 async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
     """SIGKILL twenty times during 500 messages: each arrives; extra copies only of what had been answered with 250."""
-    program("redis-server")
+    redis_server()
     sink = Sink()
     port = free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)

@@ -18,7 +18,8 @@ from ops.lab.demo import danepipe_up
 from ops.lab.scenarios import named
 from ops.lab.world import Lab, Validation
 from tests.delivery.test_resolver_faults import Liar
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
+from tests.validating import validated_lab
 
 MAIL = b"From: alice@sender.lab\r\nSubject: x\r\n\r\nx\r\n"
 HIDDEN = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
@@ -77,11 +78,10 @@ class World:
 @asynccontextmanager
 async def world(directory: Path, validation: Validation) -> AsyncIterator[World]:
     """Run all of it."""
-    program("redis-server")
-    if validation != "local":
-        program("unbound")
+    redis_server()
     stories = named("sender", "ee-311", "mismatch", "tlsa-nodata")
-    async with Lab.open(directory / "lab", stories, validation) as lab:
+    opened = Lab.open if validation == "local" else validated_lab
+    async with opened(directory / "lab", stories, validation) as lab:
         liar = Thief(Server.parse(lab.resolver).port)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
         port, log = free_port(), directory / "log.jsonl"

@@ -21,7 +21,7 @@ from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers, WorkSettings
 from stages.message import Origin
 from tests.journeys.test_kill import Sink, settled, until, write_config
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 async def test_work_waits_for_redis_and_goes_on(tmp_path: Path) -> None:
     """SMTP-50, SUB-30: a worker that starts before Redis waits for it; one that loses Redis takes up its work again."""
-    program("redis-server")
+    redis_server()
     sink, port = Sink(), free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)
     controller.start()
@@ -114,7 +114,7 @@ class Unlucky(Sink):
 @pytest.mark.parametrize("answers", ["while Redis is away", "long after it is back"])
 async def test_redis_away_in_the_middle_of_a_delivery_makes_no_duplicate(tmp_path: Path, answers: str) -> None:
     """SMTP-57: the reply of the host is waited for under the lease, and recorded once Redis is there again."""
-    program("redis-server")
+    redis_server()
     redis, port = EmbeddedRedis(tmp_path), free_port()
     sink = Unlucky(redis)
     controller = Controller(sink, hostname="127.0.0.1", port=port)

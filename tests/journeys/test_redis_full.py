@@ -15,14 +15,14 @@ from pipeline.store.connection import StoreFull
 from pipeline.worker import Workers, WorkSettings
 from tests.journeys.test_kill import Sink, settled, until, write_config
 from tests.journeys.test_redis_away import mail
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 ROOM = 10_000_000  # octets
 
 
 async def test_a_full_redis_drains(tmp_path: Path) -> None:
     """SUB-31: the door says "full" while there is memory left to work with, so that workers can empty the queue."""
-    program("redis-server")
+    redis_server()
     sink, port = Sink(), free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)
     controller.start()

@@ -11,12 +11,12 @@ from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine
 from tests.journeys.test_kill import write_config
 from tests.journeys.test_redis_away import ROOT, mail
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 
 async def test_a_worker_that_ends_gives_its_leases_back(tmp_path: Path) -> None:
     """SMTP-50: a host that never greets holds nobody up; the lease is given back, not left to run out."""
-    program("redis-server")
+    redis_server()
     port, began, over = free_port(), asyncio.Event(), asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

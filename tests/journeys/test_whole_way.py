@@ -15,7 +15,7 @@ from ops.lab.demo import danepipe_up, possible
 from ops.lab.mailhost import Received
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
-from tests.needs import free_port, program
+from tests.needs import free_port, redis_server
 
 DOMAIN = "ee-311.lab"
 SENDER = "alice@sender.lab"
@@ -50,7 +50,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Run a lab of two domains and `danepipe up`."""
-    program("redis-server")
+    redis_server()
     async with Lab.open(tmp_path / "lab", named("sender", "ee-311"), possible()) as lab:
         port = free_port()
         config = lab.write_config(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ops.lab.scenario import Scenario
 from ops.lab.world import Lab, Validation
+from tests.validating import validated_lab
 
 PATIENCE = 30.0
 
@@ -22,7 +23,8 @@ def lab_beside(directory: Path, scenarios: Sequence[Scenario], validation: Valid
     ended = asyncio.Event()
 
     async def live() -> None:
-        async with Lab.open(directory, scenarios, validation) as lab:
+        opened = Lab.open if validation == "local" else validated_lab
+        async with opened(directory, scenarios, validation) as lab:
             made.append(lab)
             started.set()
             await ended.wait()

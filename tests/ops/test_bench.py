@@ -116,7 +116,7 @@ def test_a_name_that_is_no_benchmark_is_refused(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as ended:
         main(["latncy"])
     assert ended.value.code == 2
-    assert "there is no benchmark 'latncy', there are: pieces, dnssec, listener, latency" in capsys.readouterr().err
+    assert "there is no benchmark 'latncy', there are: pieces, dnssec, listener, client" in capsys.readouterr().err
 
 
 def test_the_load_reaches_the_sink_whole() -> None:

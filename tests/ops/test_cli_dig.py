@@ -11,7 +11,7 @@ from click.testing import Result
 
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
-from tests.needs import program, silent_port
+from tests.needs import silent_port
 from tests.ops.conftest import Run
 from tests.ops.lab_beside import lab_beside
 
@@ -32,8 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def validated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Run a lab with a real Unbound, once for this module."""
-    program("unbound")
+    """Run a lab with a resolver that validates, once for this module."""
     with lab_beside(tmp_path_factory.mktemp("validated"), LAB, "trusted") as running:
         yield running
 
@@ -232,7 +231,7 @@ def test_a_negative_anchor_of_the_configuration_counts(lab: Lab, cli: Run, place
 
 
 @pytest.mark.parametrize("validation", ["trusted", "local", "both"])
-def test_each_way_over_a_real_validating_resolver(validated: Lab, cli: Run, place: Path, validation: str) -> None:
+def test_each_way_over_a_validating_resolver(validated: Lab, cli: Run, place: Path, validation: str) -> None:
     """DANE-01: believed, proven, or both: the status is the same; only what is proven here has a chain."""
     config = str(validated.write_config(place / "lab.toml", "redis://127.0.0.1:1/0"))
     states = []

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pipeline.embedded import EmbeddedRedis, socket_path
-from tests.needs import program
+from tests.needs import redis_server
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
@@ -28,7 +28,7 @@ Start = Callable[..., Awaitable[Process]]
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """Give an environment with a data directory, a port and a log of its own."""
-    program("redis-server")
+    redis_server()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -239,17 +239,25 @@ async def test_a_second_signal_ends_at_once(start: Start, environ: dict[str, str
     assert gone(work["pid"])
 
 
+def _what_redis_reads_first(directory: Path) -> Path:
+    """Give the manifest of the append-only files, or the one file that there is before Redis 7."""
+    (found,) = [*directory.glob("appendonlydir/*.manifest"), *directory.glob("appendonly.aof")]
+    return found
+
+
 async def test_a_redis_that_cannot_start_is_tried_again(start: Start, environ: dict[str, str]) -> None:
     """When Redis dies and cannot start (a full disk, a damaged file), `up` says so and goes on trying (SMTP-50)."""
     up = await start("up")
     await is_up(up)
-    directory = Path(environ["DANEPIPE_STORE__DIR"]) / "redis" / "appendonlydir"
-    manifest = next(directory.glob("*.manifest"))
-    kept = manifest.read_bytes()
-    manifest.write_bytes(b"nonsense\n")
-    os.kill(int((directory.parents[1] / "redis.lock").read_text()), signal.SIGKILL)
+    directory = Path(environ["DANEPIPE_STORE__DIR"])
+    redis = int((directory / "redis.lock").read_text())
+    os.kill(redis, signal.SIGSTOP)
+    file = _what_redis_reads_first(directory / "redis")
+    kept = file.read_bytes()
+    file.write_bytes(b"nonsense\n")
+    os.kill(redis, signal.SIGKILL)
     await logged(environ, "redis.unavailable", role="up")
-    manifest.write_bytes(kept)
+    file.write_bytes(kept)
     await until(lambda: len([one for one in events(environ) if one["event"] == "redis.started"]) == 2)
     up.send_signal(signal.SIGINT)
     assert (await said(up))[0] == 0

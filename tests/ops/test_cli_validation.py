@@ -12,7 +12,7 @@ from delivery.trust import Examination, Source
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
 from ops.validation import in_words
-from tests.needs import program, silent_port
+from tests.needs import silent_port
 from tests.ops.conftest import Run
 from tests.ops.lab_beside import lab_beside
 
@@ -78,8 +78,7 @@ def test_nothing_in_use(cli: Run, config: str) -> None:
 def test_a_validating_resolver_is_believed(
     cli: Run, place: Path, tmp_path_factory: pytest.TempPathFactory, validation: str, source: str
 ) -> None:
-    """With a real Unbound on loopback, `auto` believes it; what is set otherwise is used otherwise."""
-    program("unbound")
+    """`auto` believes one on loopback; what is set otherwise is used otherwise."""
     with lab_beside(tmp_path_factory.mktemp("validated"), LAB, "trusted") as lab:
         file = str(lab.write_config(place / "lab.toml", "redis://127.0.0.1:1/0"))
         found = ways(cli, file, DNS__VALIDATION=validation)

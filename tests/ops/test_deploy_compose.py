@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from pipeline.config import Config, load
 from pipeline.store.connection import check_safety
 from pipeline.values import parse_duration
-from tests.needs import program
+from tests.needs import program, redis_server
 from tests.ops.command_line import PATIENCE, parses
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +136,7 @@ async def _redis(directory: Path, *arguments: str) -> AsyncIterator[Redis]:
     """Run a Redis on a socket in a directory of its own, and give a client that has been answered."""
     socket = directory / "redis.sock"
     process = await asyncio.create_subprocess_exec(
-        program("redis-server"), *arguments, "--port", "0", "--unixsocket", str(socket), cwd=directory,
+        redis_server().path, *arguments, "--port", "0", "--unixsocket", str(socket), cwd=directory,
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     client = Redis.from_url(f"unix://{socket}")

@@ -14,6 +14,7 @@ import pytest
 from ops.explain import Means, message_to
 from ops.explain import explain as decide
 from ops.explain_views import as_json, as_text
+from ops.lab.demo import possible
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
 from pipeline.config import load
@@ -30,7 +31,6 @@ from stages.policy import Policy
 from stages.records import IP, MX, TLSA, Record
 from stages.resolve import Survey
 from stages.route import Action, RouteTable, Rule
-from tests.needs import program
 from tests.pipeline.test_ledger import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,7 @@ Explain = Callable[..., Awaitable[str]]
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Run a lab of few domains."""
-    program("unbound")
-    async with Lab.open(tmp_path / "lab", LAB) as lab:
+    async with Lab.open(tmp_path / "lab", LAB, possible()) as lab:
         yield lab
 
 

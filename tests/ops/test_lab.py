@@ -1,7 +1,8 @@
-"""The lab is what it says: each domain's DNS through a real Unbound, its zones, its mail hosts, its certificates.
+"""The lab is what it says: each domain's DNS as a validating resolver sees it, its zones, its hosts, its certificates.
 
-Other tests rest on the lab, so nothing here uses danepipe's own resolver, TLS or SMTP code: dnspython and Unbound judge
-the zones, OpenSSL judges certificates and TLSA records, the standard library's SMTP client the hosts.
+Other tests rest on the lab, so nothing here uses danepipe's own TLS or SMTP code, nor, where there is Unbound, its own
+validation: dnspython and Unbound judge the zones, OpenSSL judges certificates and TLSA records, the standard library's
+SMTP client the hosts.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import dns.rdatatype
 import pytest
 import pytest_asyncio
 
+from ops.lab.demo import possible
 from ops.lab.mailhost import free_port
 from ops.lab.scenario import Damage, Host, Outcome, Scenario, State, Way
 from ops.lab.scenarios import ALL, named
@@ -35,6 +37,7 @@ from stages.plan import Trouble
 from stages.status import EDE_BOGUS
 from tests.needs import program
 from tests.ops.lab_table import PAGE, renewed
+from tests.validating import validated_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,8 +45,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     """Run one lab with all scenarios."""
-    program("unbound")
-    async with Lab.open(tmp_path_factory.mktemp("lab")) as running:
+    async with validated_lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 
@@ -81,7 +83,7 @@ def _state(lab: Lab, name: str, rdtype: str) -> State:
 
 
 @every()
-async def test_unbound_sees_what_the_scenario_claims(lab: Lab, scenario: Scenario) -> None:
+async def test_the_resolver_sees_what_the_scenario_claims(lab: Lab, scenario: Scenario) -> None:
     """MX, address and TLSA of each domain are secure, insecure, denied, bogus or broken as its story says (DANE-01)."""
     claims = scenario.claims
     asked = [(scenario.domain, "MX", claims.mx)]
@@ -96,7 +98,7 @@ async def test_unbound_sees_what_the_scenario_claims(lab: Lab, scenario: Scenari
 
 @every(tuple(one for one in ALL if State.BOGUS in {one.claims.mx, one.claims.address, one.claims.tlsa}))
 async def test_a_bogus_answer_bears_an_extended_error(lab: Lab, scenario: Scenario) -> None:
-    """Unbound says with an EDE of the DNSSEC kind that validation failed (SEC-78, RFC 8914 section 4)."""
+    """The resolver says with an EDE of the DNSSEC kind that validation failed (SEC-78, RFC 8914 section 4)."""
     host, claims = scenario.hosts[0], scenario.claims
     questions = {
         (scenario.domain, "MX"): claims.mx,
@@ -380,8 +382,7 @@ async def test_a_missing_unbound_is_told_in_one_sentence(tmp_path: Path) -> None
 
 async def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
     """When a lab ends, its resolver, nameserver and hosts have ended, and its ports are free."""
-    program("unbound")
-    async with Lab.open(tmp_path / "lab", named("ee-311")) as lab:
+    async with Lab.open(tmp_path / "lab", named("ee-311"), possible()) as lab:
         places = [_place(lab, "ee-311"), ("127.0.0.1", lab.nameserver.port), ("127.0.0.1", int(lab.resolver[10:]))]
         for place in places:
             with socket.create_connection(place, timeout=5):

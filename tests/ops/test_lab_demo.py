@@ -20,7 +20,7 @@ from ops.lab.mailhost import Received
 from ops.lab.scenario import DANE, Expected, Outcome, deferred, reported
 from ops.lab.scenarios import named
 from ops.lab.world import utc_now
-from tests.needs import program
+from tests.needs import redis_server
 
 REPORT = b"""\
 From: postmaster@out.lab
@@ -141,8 +141,7 @@ async def test_some_domains_come_as_expected(monkeypatch: pytest.MonkeyPatch, tm
 
     Variables of the user's own danepipe change nothing of it.
     """
-    program("unbound")
-    program("redis-server")
+    redis_server()
     monkeypatch.setenv("DANEPIPE_DANE__MODE", "off")
     monkeypatch.setenv("DANEPIPE_LOG__FILE", str(tmp_path / "elsewhere.log"))
     out = io.StringIO()
@@ -154,7 +153,7 @@ async def test_some_domains_come_as_expected(monkeypatch: pytest.MonkeyPatch, tm
 
 async def test_the_lab_needs_no_validating_resolver() -> None:
     """SEC-33 (RFC 4035 4.9.3): with proofs of danepipe's own, over a nameserver that validates nothing, all is the same."""
-    program("redis-server")
+    redis_server()
     out = io.StringIO()
     chosen = named("ee-311", "expired-tlsa", "broken-ds", "insecure-mx", "tlsa-nxdomain")
     status = await run(chosen, console=Console(file=out, width=160), patience=60, validation="local")
@@ -164,8 +163,7 @@ async def test_the_lab_needs_no_validating_resolver() -> None:
 
 async def test_a_domain_that_comes_otherwise_fails_the_demonstration() -> None:
     """The exit status is 1, and the reason stands below the table, when one message comes otherwise than expected."""
-    program("unbound")
-    program("redis-server")
+    redis_server()
     (scenario,) = named("ee-311")
     out = io.StringIO()
     wrong = replace(scenario, expected=reported("dane.mismatch"))
@@ -176,7 +174,6 @@ async def test_a_domain_that_comes_otherwise_fails_the_demonstration() -> None:
 
 async def test_the_lab_is_served_until_a_signal(tmp_path: Path) -> None:
     """`serve` prints a configuration and ends on SIGINT with status 0 (what `danepipe lab up` runs)."""
-    program("unbound")
     code = (
         "import asyncio, sys, pathlib\n"
         "from ops.lab.demo import serve\n"

@@ -13,7 +13,7 @@ import pytest
 from pipeline.accept.door import StoreFull, StoreUnavailable, Submission, SubmissionError, prepare
 from pipeline.accept.smtp import Listener, ListenerError, ListenerSettings
 from stages.message import MessageId, Notify, Ret
-from tests.needs import program
+from tests.delivery.certificates import authority, leaf
 
 
 class Far:
@@ -310,20 +310,14 @@ async def test_smtputf8_addresses() -> None:
     assert far.taken[0].origin.protocol == "UTF8SMTP"
 
 
-async def test_starttls_forgets_and_does_not_run_what_was_said_before(tmp_path: Path) -> None:
+async def test_starttls_forgets_and_does_not_run_what_was_said_before() -> None:
     """SUB-28 (RFC 3207 4.2): the state is forgotten; clear-text commands behind STARTTLS end the session."""
-    openssl = program("openssl")
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=listener.example", "-days", "2"]
-    made = await asyncio.create_subprocess_exec(*command, "-keyout", str(key), "-out", str(certificate))
-    assert await made.wait() == 0
-    far = Far()
-    async with _listening(far, _settings(certificate=certificate, key=key)) as listener:
+    far, identity = Far(), leaf("listener.example").pem
+    async with _listening(far, _settings(certificate=identity, key=identity)) as listener:
         client = await _client(listener)
         assert "STARTTLS" in await client.say(b"EHLO c.example\r\n")
         assert (await client.say(b"STARTTLS\r\n")).startswith("220")
-        context = ssl.create_default_context(cafile=str(certificate))
-        context.check_hostname = False
+        context = ssl.create_default_context(cafile=str(authority().pem))
         await client.writer.start_tls(context, server_hostname="listener.example")
         assert (await client.say(b"MAIL FROM:<a@example.org>\r\n")).startswith("503")
         reply = await client.say(b"EHLO c.example\r\n")

@@ -4,8 +4,9 @@
 --   the nudge of this list, the nudge that asks for one more worker, connections that the destination may have
 --   (0: no bound), size (octets), ms for which the caller waits for mail to come if there is none now (0: not at all).
 -- Returns {groups left, one more worker is wanted, {group, value...}, ...}, or {0, 0} if there is none and {0, 2} if
--- mail that comes wakes the caller, which it does for one connection of a destination at a time. The nudge of a list that is empty is
--- forgotten, so that what comes in next sends another; while it holds something, whoever works on it goes on.
+-- mail that comes wakes the caller, which it does for one connection of a destination at a time. The nudge of a list
+-- that is empty is forgotten, so that what comes in next sends another; while it holds something, whoever works on it
+-- goes on.
 local p, list, token = ARGV[1], ARGV[2], ARGV[3]
 local groups = redis.call('LPOP', p .. list, tonumber(ARGV[4]))
 local nudge = p .. 'nudge:' .. ARGV[7]

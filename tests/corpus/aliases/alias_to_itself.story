@@ -3,7 +3,7 @@ requires: SEC-69
 question: a.example A
 now: 2026-11-20T12:00:00Z
 status: indeterminate
-why: go in a circle or are too many
+why: go in a circle
 failure: chain
 
 anchor

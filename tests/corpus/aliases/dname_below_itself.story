@@ -3,8 +3,8 @@ requires: SEC-69 SEC-63
 question: h.d.example A
 now: 2026-11-20T12:00:00Z
 status: indeterminate
-why: go in a circle or are too many
-failure: chain
+why: more than 4 aliases for one question
+failure: indeterminate
 rules: links=4
 
 anchor

@@ -1,4 +1,4 @@
-story: A broken answer is kept for 60 seconds, whatever its TTL.
+story: A broken answer is kept for the 60 seconds of the rules, whatever its TTL.
 requires: SEC-65
 question: example MX
 now: 2026-11-20T12:00:00Z
@@ -6,6 +6,7 @@ status: bogus
 why: RRSIG over example MX
 ede: 6
 ttl: 60
+rules: bogus_ttl=60
 
 anchor
 . 300 IN DS 7800 13 2 63e0053a72054ec33e9d210f7ae711b2d060c836731e6864ab6bec8f3614dd0f

@@ -3,8 +3,8 @@ requires: SEC-63
 question: a.example A
 now: 2026-11-20T12:00:00Z
 status: indeterminate
-why: go in a circle or are too many
-failure: chain
+why: more than 2 aliases for one question
+failure: indeterminate
 rules: links=2
 
 anchor

@@ -105,7 +105,7 @@ class _Lab:
                 others = asyncio.all_tasks() - {asyncio.current_task()}
                 await asyncio.gather(*others, return_exceptions=True)
 
-        self.validator.forget()
+        self.run(self.validator.forget())
         given: Answer = self.run(asking())
         return given
 

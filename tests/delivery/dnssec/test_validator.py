@@ -3,7 +3,7 @@
 Trees are signed for real, and each test hurts the answers in one place.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import dns.message
 import dns.name
@@ -14,8 +14,8 @@ import pytest
 from dns.rdatatype import DNAME, A, RdataType
 
 from delivery.dnssec.anchors import Anchors
-from delivery.dnssec.limits import Rules
-from delivery.dnssec.replies import Outcome, Reply, Response, Status, Zone
+from delivery.dnssec.limits import Budget, Rules
+from delivery.dnssec.replies import Outcome, Reply, Response, Status, Steps, Zone
 from delivery.dnssec.validator import validate
 from stages.answer import Question
 from tests.dnssec.ours import ANCHORS, Answering, judge
@@ -149,8 +149,10 @@ def test_what_another_question_found_meanwhile_is_used() -> None:
         return Response.of(answering(dns.name.from_text(question.name), dns.rdatatype.from_text(question.rdtype)))
 
     question = Question(first, "A")
-    work = validate(question, reply(question), ANCHORS, Rules(), NOW, known)
-    wanted = work.send(reply(next(work)))
+    work = validate(question, reply(question), ANCHORS, Budget(), NOW, known)
+    first_wanted = next(work)
+    assert first_wanted is not None
+    wanted = work.send(reply(first_wanted))
     assert judge(dns.name.from_text(second), A, answering, known=known).status is Status.BOGUS
     assert _ended(work, reply, wanted).status is Status.BOGUS
     assert [(one.name, one.rdtype) for one in asked] == [
@@ -159,11 +161,11 @@ def test_what_another_question_found_meanwhile_is_used() -> None:
     ]  # fmt: skip
 
 
-def _ended(work: Generator[Question, Reply, Outcome], reply: Callable[[Question], Reply], wanted: Question) -> Outcome:
+def _ended(work: Steps[Outcome], reply: Callable[[Question], Reply], wanted: Question | None) -> Outcome:
     """Go on with a validation to its end."""
     try:
         while True:
-            wanted = work.send(reply(wanted))
+            wanted = next(work) if wanted is None else work.send(reply(wanted))
     except StopIteration as done:
         outcome: Outcome = done.value
         return outcome

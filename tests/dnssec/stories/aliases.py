@@ -123,12 +123,13 @@ STORIES = (
           tree=tree("d DNAME e", "h.e CNAME b", "b A 192.0.2.1"), aliases="h.e.example b.example"),
     # Circles
     Scene("two_aliases_in_a_circle", "Two aliases lead to each other.", "SEC-69", ASKED, "indeterminate",
-          "go in a circle or are too many", failure="chain", tree=tree("a CNAME b", "b CNAME a")),
+          "go in a circle", failure="chain", tree=tree("a CNAME b", "b CNAME a")),
     Scene("alias_to_itself", "An alias leads to itself.", "SEC-69", ASKED, "indeterminate",
-          "go in a circle or are too many", failure="chain", tree=tree("a CNAME a")),
+          "go in a circle", failure="chain", tree=tree("a CNAME a")),
     Scene("dname_below_itself", "A DNAME leads to a name below its own owner, without end.", "SEC-69 SEC-63", BELOW,
-          "indeterminate", "go in a circle or are too many", failure="chain", tree=tree("d DNAME d.d"), rules="links=4"),
+          "indeterminate", "more than 4 aliases for one question", failure="indeterminate", tree=tree("d DNAME d.d"),
+          rules="links=4"),
     Scene("circle_through_an_insecure_zone", "Two aliases lead to each other, and one is in a zone that is not signed.",
-          "SEC-69", ASKED, "indeterminate", "go in a circle or are too many", failure="chain",
+          "SEC-69", ASKED, "indeterminate", "go in a circle", failure="chain",
           tree=Tree((Zone("", ("a CNAME c.u",)), Zone("u", ("c CNAME a.{apex}.",), signed=False)))),
 )  # fmt: skip

@@ -231,6 +231,7 @@ class Ledger:
         bring: str = "rows",
         helper: str = "",
         most: int = 0,
+        wait: float = 0.0,
     ) -> Taken:
         """Take as `claim` does, with what is needed to work on the groups.
 

@@ -61,6 +61,8 @@ class Deliverer(Desk):
                 except (StoreFull, StoreUnavailable):
                     raise
                 except Exception as error:
+                    if not under_way:  # it broke between two messages
+                        log.emit("stage.error", level="error", stage=stage.name, group="", error=repr(error))
                     for work in under_way.values():
                         await self._put_away(stage, key, token, work, error)
                     raise StageBroke(f"stage {stage.name}: {error!r}") from error

@@ -53,7 +53,7 @@ class Policies:
     def _limits_for(self, rule: DestinationRule | None) -> Limits:
         own = rule.limits if rule is not None else None
         given = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
-        return Limits(**{**self._limits.model_dump(), **given})
+        return Limits(**{**dict(self._limits), **given})
 
     def _dane_for(self, rule: DestinationRule | None) -> DanePolicy:
         base = self._dane

@@ -80,6 +80,9 @@ EXPLAINED = (
     # Believed more than by Unbound:
     Why("bogus", "insecure", "below an insecure cut nothing need be signed, whoever signed it: RFC 4035 4.3",
         lambda case, _v, outcome: _damaged(case, "signed by the zone above") and "without DS records" in outcome.why),
+    Why("bogus", "insecure", "a signed proof of a cut without DS makes that name insecure, asked for NS too: RFC 4035 5.2",
+        lambda case, _v, outcome: _damaged(case, "denial says there is a cut") and case.rdtype == "NS"
+        and "without DS records" in outcome.why),
     Why("bogus", "secure", "the CNAME that a DNAME makes is all that was asked for, whatever lies behind it: RFC 6672 3.1",
         lambda case, _verdict, _outcome: case.rdtype == "CNAME" and _below_dname(case)),
     Why("insecure", "secure", "the same", lambda case, _verdict, _outcome: case.rdtype == "CNAME" and _below_dname(case)),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from delivery.resolver import DnsSettings
 from ops.bench.__main__ import main
+from ops.bench.client import compare
 from ops.bench.dnssec import cached, far, hostile, serve_lab, uncached
 from ops.bench.figures import Figure, as_json, median, percentile, processor, show, spread
 from ops.bench.hostile import serve_hostile
@@ -117,6 +118,13 @@ def test_a_name_that_is_no_benchmark_is_refused(capsys: pytest.CaptureFixture[st
         main(["latncy"])
     assert ended.value.code == 2
     assert "there is no benchmark 'latncy', there are: pieces, dnssec, listener, client" in capsys.readouterr().err
+
+
+def test_each_way_of_the_client_is_measured() -> None:
+    """Every message is taken over TLS, kept and new, with groups of commands and without; else it raises."""
+    measured = compare(Load(8, 2, 1000), Load(4, 2, 1000), 1)
+    assert len(measured) == 3
+    assert all(0 < seconds < 1 for seconds in measured.values())
 
 
 def test_the_load_reaches_the_sink_whole() -> None:

@@ -9,6 +9,7 @@ the kind ends the session. Every way in which a connection ends is a `WireError`
 import asyncio
 import re
 import ssl
+from asyncio import sslproto
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from stages.plan import Trouble
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLOCK = 65_536
+
+# asyncio sets aside 256 KiB for each TLS connection to read into, which is most of what a connection costs in memory.
+# Replies are short, and a TLS record has 16 KiB at most (RFC 8446 section 5.1).
+sslproto.SSLProtocol.max_size = 16_384  # a constant of the class, which each connection reads
 
 
 @dataclass(frozen=True, slots=True)

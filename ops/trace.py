@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.store.ledger import Stored
+from pipeline.store.changes import Stored
 from stages.message import FINAL
 
 Event = Mapping[str, Any]

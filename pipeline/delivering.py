@@ -16,9 +16,10 @@ from uuid import uuid4
 from delivery.courier import Parcel
 from pipeline import log
 from pipeline.desk import Desk, StageBroke
+from pipeline.store.changes import Call, Changes, Row, Taken
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
-from pipeline.store.ledger import Changes, Ledger, Row, Taken
+from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
@@ -118,10 +119,8 @@ class Deliverer(Desk):
         """
         more, parking = f"{stage.name}:to:{key}", self._tools.parking
         wait = idle if parking is not None and idle > 0 and parking.worth(key) else 0.0
-        taken = await self.ledger.take(
-            f"ready:{key}", token, count, self._lease_end(),
-            bring="mail", helper=more, most=policy.limits.connections, wait=wait,
-        )  # fmt: skip
+        call = Call(more, policy.limits.connections, wait)
+        taken = await self.ledger.take(f"ready:{key}", token, count, self._lease_end(), bring="mail", call=call)
         if taken.more:
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))

@@ -17,8 +17,9 @@ from pipeline import log
 from pipeline.facts import Gatherer
 from pipeline.line import Line
 from pipeline.parking import Parking
+from pipeline.store.changes import Changes, Committed, group_of, number_of
 from pipeline.store.connection import StoreFull, StoreUnavailable
-from pipeline.store.ledger import Changes, Committed, Ledger, group_of, number_of
+from pipeline.store.ledger import Ledger
 from stages.contract import Facts, Level, Notice, NoticeKind, Owed, Stage
 from stages.destination import Destination
 from stages.message import Message, MessageId, Recipient, RecipientId, State, message_of

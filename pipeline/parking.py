@@ -8,11 +8,9 @@ among the jobs of its process; and only a destination that this process has serv
 
 import asyncio
 from collections import OrderedDict, deque
-from typing import Any
 
-import redis.exceptions
-
-from pipeline.store.ledger import PARKED, Ledger
+from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.ledger import Ledger
 
 MOST = 200  # connections of one process that wait at a time
 KNOWN = 10_000  # destinations of which a process remembers that it has served them
@@ -68,19 +66,13 @@ class Parking:
         """Listen to the channel until cancelled. Redis being away is waited out."""
         while True:
             try:
-                async with self._ledger.redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(f"{self._ledger.prefix}{PARKED}")
+                async for token in self._ledger.parked():
                     self._listening = True
-                    async for word in channel.listen():
-                        self._wake(word)
-            except (redis.exceptions.RedisError, OSError):
+                    if token in self._parked:
+                        self._parked[token].set()
+            except (StoreUnavailable, StoreFull):
                 self._listening = False
                 await asyncio.sleep(RETRY)
-
-    def _wake(self, word: Any) -> None:
-        event = self._parked.get(word["data"].decode())
-        if event is not None:
-            event.set()
 
     def end(self) -> None:
         """Let nobody wait any more."""

@@ -7,6 +7,7 @@ loses nothing: its leases run out and the clock gives the work back.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -91,6 +92,16 @@ class Workers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def settle() -> None:
+    """Tell the garbage collector that what was imported stays, and to look for cycles less often.
+
+    Messages make many objects and no cycles; looking through all of them again and again costs a tenth of the work.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker process until a signal ends it."""
     import argparse  # noqa: PLC0415 - only this entry point parses arguments
@@ -107,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from pipeline import actors  # noqa: PLC0415
 
+    settle()
     worker = Worker(
         actors.broker,
         queues=set(options.queue) or None,

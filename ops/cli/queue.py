@@ -16,7 +16,7 @@ from ops.cli.run import Fault, configuration, run, spine_of
 from pipeline import log
 from pipeline.config import a_label_pattern
 from pipeline.spine import Spine, utc_now
-from pipeline.store.ledger import Stored
+from pipeline.store.changes import Stored
 from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, MessageId, Recipient, State
 from stages.reason import Reason

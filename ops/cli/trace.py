@@ -8,8 +8,8 @@ import click
 from ops.cli.run import Fault, configuration, run, spine_of
 from ops.trace import Reading, read, story
 from pipeline.config import Config
+from pipeline.store.changes import Stored
 from pipeline.store.connection import StoreUnavailable
-from pipeline.store.ledger import Stored
 from stages.message import MessageId
 
 

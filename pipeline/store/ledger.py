@@ -8,159 +8,33 @@ on: `commit` returns None when the lease was lost, and then nothing was written.
 Raises `StoreUnavailable` and `StoreFull` (see `connection`), and nothing else for what Redis does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 from redis.exceptions import NoScriptError
 
+from pipeline.store.changes import (
+    NOBODY,
+    Call,
+    Changes,
+    Committed,
+    Stored,
+    Taken,
+    group_of,
+    milliseconds,
+    number_of,
+    owed_group,
+)
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import store_errors
-from stages.contract import NoticeKind, Owed
-from stages.message import FINAL, Envelope, Message, MessageId, Recipient, RecipientId
+from stages.contract import Owed
+from stages.message import FINAL, Envelope, Message, MessageId, Recipient
 
 _LUA = Path(__file__).parent / "lua"
 PARKED = "parked"  # channel, after the prefix: the tokens of connections that mail has come for
 SMALL = 65_536  # octets of content that come with a message that is taken to be delivered
-
-
-def group_of(message: MessageId, numbers: Iterable[str]) -> str:
-    """Name some recipients of one message, in the form that lists and the schedule hold."""
-    return f"{message}/{','.join(numbers)}"
-
-
-def number_of(recipient: RecipientId) -> str:
-    """Give the part of a recipient id after the message: "0", or "0+1" for a copy."""
-    return recipient.partition("/")[2]
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-@dataclass(slots=True)
-class Changes:
-    """What one commit writes: recipients as they stand now, what is settled, and where the rest goes on."""
-
-    recipients: dict[str, bytes] = field(default_factory=dict)
-    added: list[str] = field(default_factory=list)
-    settled: int = 0
-    push: list[dict[str, Any]] = field(default_factory=list)
-    schedule: list[dict[str, Any]] = field(default_factory=list)
-    held: list[dict[str, Any]] = field(default_factory=list)
-    forget: list[str] = field(default_factory=list)
-    owed: dict[NoticeKind, Owed] = field(default_factory=dict)
-
-    def add(self, other: "Changes") -> None:
-        """Take over what other stages have written for the same group."""
-        self.recipients |= other.recipients
-        self.added += other.added
-        self.settled += other.settled
-        self.push += other.push
-        self.schedule += other.schedule
-        self.held += other.held
-        self.forget += other.forget
-        for owed in other.owed.values():
-            self.owe(owed)
-
-    def put(self, recipient: Recipient) -> None:
-        """Keep a recipient as it stands now."""
-        self.recipients[number_of(recipient.id)] = encode(Recipient, recipient)
-
-    def to_place(self, stage: str, group: str, payload: bytes) -> None:
-        """Hand a group over to a message-level stage, with the item it takes."""
-        self.push.append({
-            "list": f"place:{stage}", "group": group, "nudge": stage,
-            "payload": payload.decode(), "into": f"item:{stage}",
-        })  # fmt: skip
-
-    def to_ready(self, destination: str, group: str) -> None:
-        """Put a group into the ready queue of a destination."""
-        self.push.append(
-            {"list": f"ready:{destination}", "group": group, "nudge": f"to:{destination}"},
-        )
-
-    def owe(self, owed: Owed) -> None:
-        """Record that a notice may be owed; the message is kept until stage `bounce` has ruled.
-
-        What one commit owes of a kind becomes one notice about all its recipients (RFC 3461 section 5.2.8).
-        """
-        before = self.owed.get(owed.kind)
-        if before is not None:
-            recipients = (*before.message.recipients, *owed.message.recipients)
-            owed = replace(owed, message=replace(owed.message, recipients=recipients))
-        self.owed[owed.kind] = owed
-
-    def later(self, group: str, at: datetime) -> None:
-        """Schedule a group."""
-        self.schedule.append({"group": group, "at": _ms(at)})
-
-    def hold(self, group: str, at: datetime) -> None:
-        """Keep a group back until an operator releases it."""
-        self.held.append({"group": group, "at": _ms(at)})
-
-    def json(self, notices: str) -> bytes:
-        """Write the form that the script reads; `notices` is the stage that rules on what is owed."""
-        owed = [
-            {
-                "list": f"place:{notices}", "group": owed_group(one), "nudge": notices, "owed": True,
-                "payload": encode(Owed, one).decode(), "into": f"item:{notices}",
-            }
-            for one in self.owed.values()
-        ]  # fmt: skip
-        return orjson.dumps(
-            {
-                "recipients": {number: value.decode() for number, value in self.recipients.items()},
-                "added": self.added,
-                "settled": self.settled,
-                "push": [*self.push, *owed],
-                "schedule": self.schedule,
-                "hold": self.held,
-                "forget": self.forget,
-            },
-        )
-
-
-def owed_group(owed: Owed) -> str:
-    """Name a notice owed: the group it is about and the kind of notice."""
-    numbers = (number_of(recipient.id) for recipient in owed.message.recipients)
-    return f"{group_of(owed.message.id, numbers)}!{owed.kind}"
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a commit led to: open recipients and notices of the message, and the places that want a nudge."""
-
-    open: int
-    nudges: tuple[str, ...]
-
-
-Row = Sequence[bytes | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Groups with what they were taken with, how many are left in the list, and whether one more worker is wanted.
-
-    `parked`: there was none, and mail that comes wakes the caller.
-    """
-
-    groups: list[tuple[str, Row]]
-    left: int = 0
-    more: bool = False
-    parked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message as the ledger has it, with where each recipient stands ("schedule", "ready:<destination>", ...)."""
-
-    message: Message
-    places: Mapping[str, str]
-    open: int
 
 
 class Ledger:
@@ -206,7 +80,7 @@ class Ledger:
         kept = await self._run(
             "accept",
             message.id,
-            _ms(message.envelope.accepted),
+            milliseconds(message.envelope.accepted),
             encode(Envelope, message.envelope),
             content,
             self.first,
@@ -222,35 +96,25 @@ class Ledger:
         return [group for group, _ in (await self.take(list_, token, count, until, bring="")).groups]
 
     async def take(
-        self,
-        list_: str,
-        token: str,
-        count: int,
-        until: datetime,
-        *,
-        bring: str = "rows",
-        helper: str = "",
-        most: int = 0,
-        wait: float = 0.0,
+        self, list_: str, token: str, count: int, until: datetime, *, bring: str = "rows", call: Call = NOBODY
     ) -> Taken:
         """Take as `claim` does, with what is needed to work on the groups.
 
         `bring`: "rows" what `read` makes messages of, "mail" those with the content in front if it is small (and None
-        if it is not), or the hash of payloads ("item:<stage>"). `helper` is the nudge that asks for one more worker,
-        which is wanted if the list is long; for a destination, if fewer than `most` connections are open. `wait`: if
-        there is none, have mail that comes within so many seconds wake the caller by a word on channel `PARKED`.
+        if it is not), or the hash of payloads ("item:<stage>").
         """
         kind, _, name = list_.partition(":")
         nudge = f"to:{name}" if kind == "ready" else name
         left, more, *found = await self._run(
-            "take", list_, token, count, _ms(until), bring, nudge, helper, most, SMALL, int(wait * 1000)
-        )
+            "take", list_, token, count, milliseconds(until), bring, nudge,
+            call.helper, call.connections, SMALL, int(call.wait * 1000),
+        )  # fmt: skip
         return Taken([(group.decode(), values) for group, *values in found], int(left), more == 1, more == 2)
 
     async def extend(self, token: str, until: datetime) -> None:
         """Prolong a lease that is still ours."""
         with store_errors():
-            await self.redis.zadd(f"{self.prefix}claims", {token: _ms(until)}, xx=True)
+            await self.redis.zadd(f"{self.prefix}claims", {token: milliseconds(until)}, xx=True)
 
     async def commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Make verdicts true. None: the lease was lost, somebody else has the group, and nothing was written."""
@@ -273,7 +137,7 @@ class Ledger:
 
     async def set_aside(self, token: str, group: str, until: datetime) -> bool:
         """Let a claimed group rest until then, out of the way of others; `reap` brings it back. False: lease lost."""
-        return bool(await self._run("aside", token, group, _ms(until)))
+        return bool(await self._run("aside", token, group, milliseconds(until)))
 
     async def load(self, groups: Sequence[str]) -> list[Message | None]:
         """Fetch the messages that groups name, each with just those recipients; None where it is gone.
@@ -327,19 +191,27 @@ class Ledger:
 
     async def open_slot(self, destination: str, token: str, limit: int, now: datetime, until: datetime) -> bool:
         """Take one of the connections that a destination may have at a time, over all workers on all hosts."""
-        return bool(await self._run("slot", destination, token, limit, _ms(now), _ms(until)))
+        return bool(await self._run("slot", destination, token, limit, milliseconds(now), milliseconds(until)))
 
     async def extend_slot(self, destination: str, token: str, until: datetime) -> None:
         """Prolong a slot that is still ours."""
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
-                pipe.zadd(f"{self.prefix}slots:{destination}", {token: _ms(until)}, xx=True)
+                pipe.zadd(f"{self.prefix}slots:{destination}", {token: milliseconds(until)}, xx=True)
                 pipe.pexpire(f"{self.prefix}slots:{destination}", 600_000)  # a long job must not lose the limit
                 await pipe.execute()
 
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""
         return int(await self._run("unslot", destination, token))
+
+    async def parked(self) -> AsyncIterator[str]:
+        """Give the tokens of waiting connections for which mail has come; an empty one once we listen."""
+        with store_errors():
+            async with self.redis.pubsub() as channel:
+                await channel.subscribe(f"{self.prefix}{PARKED}")
+                async for word in channel.listen():
+                    yield word["data"].decode() if word["type"] == "message" else ""
 
     async def unpark(self, destination: str, token: str) -> bool:
         """Wait no longer; tells whether mail has come in this moment."""
@@ -361,7 +233,7 @@ class Ledger:
 
     async def due(self, now: datetime, count: int = 500) -> tuple[int, bool]:
         """Move due groups from the schedule to the first stage; returns how many, and whether to nudge."""
-        moved, nudge = await self._run("due", _ms(now), count, self.first)
+        moved, nudge = await self._run("due", milliseconds(now), count, self.first)
         return int(moved), bool(nudge)
 
     async def next_due(self) -> datetime | None:
@@ -372,7 +244,7 @@ class Ledger:
 
     async def reap(self, now: datetime, count: int = 100) -> list[tuple[str, str, int]]:
         """End claims whose lease is over; returns (token, list, groups) for each list that got groups back."""
-        flat = await self._run("reap", _ms(now), count)
+        flat = await self._run("reap", milliseconds(now), count)
         triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return [(token.decode(), name.decode(), int(groups)) for token, name, groups in triples]
 
@@ -445,7 +317,7 @@ class Ledger:
             message,
             number,
             target,
-            _ms(now),
+            milliseconds(now),
             encode(Recipient, recipient),
             self.first,
             owed_group(owed) if owed else "",

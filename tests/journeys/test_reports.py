@@ -62,7 +62,8 @@ async def line(directory: Path, redis_url: str, script: Script) -> AsyncIterator
                     if to:
                         await runner.run_destination(stage, key, last_try=True)
                     else:
-                        await runner.run_place(stage)
+                        while await runner.run_place(stage):
+                            pass
 
             yield send, host, spine
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline.store.changes import Changes, Stored
 from pipeline.store.codec import decode
-from pipeline.store.ledger import Changes, Ledger, Stored
+from pipeline.store.ledger import Ledger
 from stages.contract import Owed
 from stages.message import MessageId, State
 from stages.reason import Reason

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pipeline.store.ledger import Ledger, Stored
+from pipeline.store.changes import Stored
+from pipeline.store.ledger import Ledger
 from stages.message import MessageId, Notify, Ret
 from tests.ops.conftest import Run, WithLedger
 

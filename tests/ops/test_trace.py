@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ops.trace import read, story
-from pipeline.store.ledger import Ledger, Stored
+from pipeline.store.changes import Stored
+from pipeline.store.ledger import Ledger
 from stages.message import MessageId, State
 from stages.reason import Reason
 from tests.ops.conftest import Run, WithLedger

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.store.changes import Changes, group_of
 from pipeline.store.codec import CodecError, decode, encode
-from pipeline.store.ledger import Changes, Ledger, group_of
+from pipeline.store.ledger import Ledger
 from stages.contract import NoticeKind, Owed
 from stages.message import (
     Address,

@@ -22,8 +22,9 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
+from pipeline.store.changes import Changes, group_of, number_of
 from pipeline.store.codec import decode, encode
-from pipeline.store.ledger import Changes, Ledger, group_of, number_of
+from pipeline.store.ledger import Ledger
 from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, Message, MessageId, Recipient, State, recipient_id
 from stages.reason import Reason

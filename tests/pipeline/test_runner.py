@@ -67,6 +67,7 @@ def bench(redis: Any) -> Make:
     """Make a runner over our own message stages, and destination stages that a test gives."""
 
     def make(
+        *,
         resolve: Callable[[Any, Facts, datetime], tuple[Verdict, ...]] | None = None,
         rules: Sequence[Rule] = (),
         exclusions: Sequence[Exclusion] = (),
@@ -309,7 +310,6 @@ async def test_the_whole_queue_decides_how_many_connections_are_nudged(bench: Ma
 @pytest.mark.parametrize(("life", "at_least", "at_most"), [(1, 4, 5), (30, 29, 30), (86_400, 59, 60)])
 async def test_a_plan_is_used_for_a_minute_at_most(bench: Make, life: int, at_least: int, at_most: int) -> None:
     """DANE-108: a plan goes with the answers it rests on, and soon, so that it cannot outlive the trust in a resolver."""
-
     made = bench(resolve=_planning(life), answer=_take)
     await made.ledger.accept(message(count=1), b"x")
     await _through_message_stages(made)

@@ -127,6 +127,7 @@ class LocalValidator:
                 async with slices:
                     wanted = go_on()
                 if wanted is None:
+                    slices.pause()
                     go_on = partial(next, work)
                     continue
                 # the keys of a zone that signed are what will be wanted next; once, as names of signers cost nothing

@@ -2,13 +2,16 @@
 
 Between two slices the loop reads sockets and sees to everything else, and whoever has used less of the processor goes
 before those who have used more, so that questions about zones that are made to be costly do not hold up the others (RFC
-4035 section 5.4). Among equals the first to come is the first to go. How long a slice is, those who cut it decide.
+4035 section 5.4). Among equals the first to come is the first to go. How long a slice is, those who cut it decide. An
+ordinary question waits for nobody: a turn costs a round of the loop, which is as much as checking a signature.
 """
 
 import asyncio
 import time
 from heapq import heappop, heappush
 from itertools import count
+
+ORDINARY = 0.002  # seconds of the processor that an ordinary question uses, whose chain has to be proven, too
 
 
 class Turns:
@@ -47,11 +50,18 @@ class Slices:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._began = 0.0
+        self._paused = False
         self.used = 0.0  # seconds of the processor, so far
 
+    def pause(self) -> None:
+        """Let others go before the next slice, however little was used so far: nothing came between it and the last."""
+        self._paused = True
+
     async def __aenter__(self) -> None:
-        """Wait for a turn."""
-        await self._turns.come(self.used)
+        """Wait for a turn, after a pause or where more was used than is ordinary."""
+        if self._paused or self.used >= ORDINARY:
+            self._paused = False
+            await self._turns.come(self.used)
         self._began = time.thread_time()
 
     async def __aexit__(self, *_error: object) -> None:

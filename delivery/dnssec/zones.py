@@ -28,6 +28,7 @@ Known = MutableMapping[dns.name.Name, Zone]
 FOREVER = timedelta(days=1)  # the longest that a proof is believed without being made again
 _SWITCHED_OFF = timedelta(seconds=60)  # the longest that an answer below a negative anchor is kept (RFC 7646)
 _SLICE = 8  # record sets and signatures checked before others have their turn
+_FEW = 10  # iterations of NSEC3 with which all hashes of a proof take no longer than a few signature checks
 INDETERMINATE, KEY_MISSING, SIGNATURE_MISSING, PROOF_MISSING = 5, 9, 10, 12  # info-codes of RFC 8914
 _DENIALS = (dns.rdatatype.NSEC, dns.rdatatype.NSEC3)
 
@@ -95,6 +96,9 @@ class Walk:
                 fault = fault or outcome
             elif outcome.wildcard is None:  # no denial record is ever made from a wildcard
                 found += [Denial(rrset.name, rdata, outcome.signer, outcome.expires) for rdata in rrset]
+        if any(getattr(denial.rdata, "iterations", 0) > _FEW for denial in found):  # others first: the proof is costly
+            self._busy = 0
+            yield None
         return found, fault
 
     # What is kept

@@ -1,7 +1,9 @@
 """Turns on the event loop: hostile zones, however many are asked about at once, do not hold up a plain one."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +18,7 @@ from delivery.dnssec.limits import Budget, Rules
 from delivery.dnssec.replies import Response, Status
 from delivery.dnssec.validator import validate
 from delivery.local import LocalSettings, LocalValidator
-from delivery.turns import Slices, Turns
+from delivery.turns import ORDINARY, Slices, Turns
 from ops.bench.dnssec import far
 from ops.bench.hostile import STORIES, Answers, Story, answer, build, serve_hostile
 from stages.answer import Question
@@ -50,30 +52,30 @@ def _now() -> datetime:
 async def test_one_plain_zone_beside_fifty_hostile_ones() -> None:
     """SEC-64: keys and signatures that fit nothing, hashes and denials that cost time: who asked last and costs little is first.
 
-    All are asked about at once, the plain zone last. Without turns the loop works off what came before it.
+    All are asked about at once, the plain zone last. Without turns the loop works off what came before it. Of three
+    times the middle one counts, since the system may keep the nameserver waiting at the wrong moment.
     """
-    finished: list[str] = []
+    places: list[int] = []
     with far(serve_hostile, crowd) as there:
-        validator = LocalValidator(LocalSettings(there.anchors), _now)
+        for _ in range(3):
+            finished: list[str] = []
+            validator = LocalValidator(LocalSettings(there.anchors), _now)
 
-        async def ask(story: Story) -> Status:
-            outcome = await validator.judge(there.server, story.question)
-            finished.append(story.name)
-            return outcome.status
+            async def ask(story: Story, of: LocalValidator = validator, among: list[str] = finished) -> Status:
+                outcome = await of.judge(there.server, story.question)
+                among.append(story.name)
+                return outcome.status
 
-        found = await asyncio.gather(*map(ask, crowd()))
-    assert found[-1] is Status.SECURE
-    assert set(found[:-1]) == {Status.BOGUS, Status.INDETERMINATE}
-    assert finished.index(PLAIN.name) < HOSTILE // 10
+            found = await asyncio.gather(*map(ask, crowd()))
+            assert found[-1] is Status.SECURE
+            assert set(found[:-1]) == {Status.BOGUS, Status.INDETERMINATE}
+            places.append(finished.index(PLAIN.name))
+    assert sorted(places)[1] < HOSTILE // 10
 
 
-@pytest.mark.parametrize("number", [0, 2], ids=["signatures that fit no key", "denials without signatures"])
-def test_a_slice_is_a_few_checks_and_no_more(number: int) -> None:
-    """SEC-64: between two pauses there are at most as many checks as begin a slice and one record set may cost."""
-    story = crowd()[number]
+def slices(story: Story, budget: Budget) -> Iterator[bool]:
+    """Validate the answer of a zone; gives at the end of each slice whether it was a pause."""
     answers, anchor = build((story,))
-    rules = Rules(checks=64)
-    budget = Budget(rules)
 
     def reply(question: Question) -> Response:
         query = dns.message.make_query(question.name, question.rdtype, use_edns=0, want_dnssec=True).to_wire()
@@ -81,16 +83,31 @@ def test_a_slice_is_a_few_checks_and_no_more(number: int) -> None:
         return Response.of(dns.message.from_wire(query[:2] + answers[query[12:end].lower()]))
 
     work = validate(story.question, reply(story.question), Anchors.parse(anchor), budget, _now(), {})
-    pauses, before = 0, 0
-    try:
+    with contextlib.suppress(StopIteration):
         wanted = next(work)
         while True:
-            assert budget.checks - before <= 8 - 1 + rules.checks_per_set
-            before, pauses = budget.checks, pauses + (wanted is None)
+            yield wanted is None
             wanted = next(work) if wanted is None else work.send(reply(wanted))
-    except StopIteration:
-        pass
+
+
+@pytest.mark.parametrize("number", [0, 2], ids=["signatures that fit no key", "denials without signatures"])
+def test_a_slice_is_a_few_checks_and_no_more(number: int) -> None:
+    """SEC-64: between two pauses there are at most as many checks as begin a slice and one record set may cost."""
+    rules = Rules(checks=64)
+    budget = Budget(rules)
+    pauses, before = 0, 0
+    for paused in slices(crowd()[number], budget):
+        assert budget.checks - before <= 8 - 1 + rules.checks_per_set
+        before, pauses = budget.checks, pauses + paused
     assert pauses >= 4
+
+
+def test_many_iterations_are_computed_when_the_others_have_had_their_turn() -> None:
+    """SEC-61, SEC-64: the proof of a zone that wants a hundred iterations for each name begins a slice of its own."""
+    budget = Budget(Rules())
+    seen = [(paused, budget.hashes) for paused in slices(crowd()[1], budget)]
+    assert seen[-1] == (True, 0)
+    assert budget.hashes > 0
 
 
 async def test_the_least_costly_goes_first_one_in_each_turn_of_the_loop() -> None:
@@ -150,3 +167,26 @@ async def test_a_slice_counts_what_it_uses() -> None:
         ended = True
     assert ended
     assert slices.used > 0
+
+
+async def test_an_ordinary_question_waits_for_nobody() -> None:
+    """SEC-64: whoever has used little goes on at once when an answer comes, but not after a pause, nor having used more."""
+    turns, turned = Turns(), [0]
+
+    def count() -> None:
+        turned[0] += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    async def at(slices: Slices) -> int:
+        async with slices:
+            return turned[0]
+
+    await turns.come(0.0)  # somebody has this turn of the loop
+    asyncio.get_running_loop().call_soon(count)
+    ordinary, dear = Slices(turns), Slices(turns)
+    assert await at(ordinary) == await at(ordinary) == 0
+    ordinary.pause()
+    assert await at(ordinary) > 0
+    dear.used, before = ORDINARY, turned[0]
+    await turns.come(0.0)
+    assert await at(dear) > before

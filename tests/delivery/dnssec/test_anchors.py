@@ -6,7 +6,7 @@ from datetime import timedelta
 import dns.name
 import pytest
 
-from delivery.dnssec.anchors import ROOT, Anchors
+from delivery.dnssec.anchors import ROOT, Anchors, check_anchors
 from delivery.dnssec.limits import Rules
 from delivery.dnssec.signatures import digest
 from tests.delivery.dnssec.signing import NOW
@@ -98,6 +98,21 @@ def test_a_file_without_anchors_is_refused() -> None:
     """SEC-01: there must be one."""
     with pytest.raises(ValueError, match="there is no record; expected a record like"):
         Anchors.parse("; nothing\n\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "rules", "why"),
+    [
+        pytest.param(f"test. DS {DS}", Rules(digests=frozenset({4})), "digest type 2 is not supported", id="a digest"),
+        pytest.param(f"test. DNSKEY 257 3 8 {KEY}", Rules(algorithms=frozenset({13})), "algorithm 8", id="a key"),
+    ],
+)
+def test_an_anchor_that_other_rules_cannot_use_is_refused(line: str, rules: Rules, why: str) -> None:
+    """SEC-01, SEC-08: what was read by some rules is held against the rules in force; the zone is named, and what is wrong."""
+    anchors = Anchors.parse(line)
+    check_anchors(anchors, Rules())
+    with pytest.raises(ValueError, match=f"the trust anchor of test. cannot be used: {why}"):
+        check_anchors(anchors, rules)
 
 
 def test_the_closest_anchor_comes_first() -> None:

@@ -29,7 +29,7 @@ import dns.rrset
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from ops.lab.mailhost import free_port
+from ops.lab.nameserver import both_ways
 from stages.answer import Question
 
 _DAY, _TTL = 86400, 300
@@ -300,10 +300,10 @@ def serve_hostile(pipe: Connection, stories: Callable[[], Iterable[Story]] = lam
         writer.close()
 
     async def main() -> None:
-        port, (listening,) = free_port(["127.0.0.1"])
-        server = await asyncio.start_server(stream, sock=listening)
+        port, tcp, udp = both_ways("127.0.0.1")
+        server = await asyncio.start_server(stream, sock=tcp)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(answers), local_addr=("127.0.0.1", port))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(answers), sock=udp)
         pipe.send((port, anchor))
         await until_closed(pipe)
         transport.close()

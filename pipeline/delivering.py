@@ -21,6 +21,7 @@ from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
+from pipeline.store.content import ContentGone
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
 from stages.policy import Policy
@@ -91,7 +92,11 @@ class Deliverer(Desk):
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
                     if not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held, idle):
                         return
-                if self.ending or tools.now() > deadline:
+                except ContentGone as gone:
+                    await self._hold(stage, key, token, under_way[gone.message], gone)
+                if self.ending or tools.now() > deadline or not await pace.go(min(left, len(held)), handed.until):
+                    return
+                if self.ending:
                     return
                 hand = held.popleft()
                 try:
@@ -104,7 +109,7 @@ class Deliverer(Desk):
                     continue
                 self._log_plan(handed, message, hand)
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
-                yield Parcel(message, partial(self._content, message.id, hand.content))
+                yield Parcel(message, partial(self._content, message, hand.content))
 
         async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
             async for attempt in attempts:
@@ -126,7 +131,7 @@ class Deliverer(Desk):
         held.extend(hands(self.ledger, taken, "mail"))
         return bool(held) or (parking is not None and taken.parked and await parking.wait(key, token, wait))
 
-    async def _content(self, message: MessageId, given: bytes | None) -> bytes:
+    async def _content(self, message: Message, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)
 
     def _log_plan(self, handed: "Handed", message: Message, hand: "Hand") -> None:
@@ -218,6 +223,18 @@ class _UnderWay:
     """A group that is being delivered: what has been ruled of it and which recipients are left."""
 
     __slots__ = ("group", "left", "message", "started", "taken", "verdicts")
+    async def _hold(self, stage: Stage, key: str, token: str, work: "_UnderWay", gone: ContentGone) -> None:
+        """Hold a group whose content is lost: an operator may bring it back, and nobody is told what is not so."""
+        log.emit("body.gone", level="error", message=gone.message, where=gone.where)
+        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
+        text = f"{gone}; bring it back and release the message, or return or drop it"
+        reason = Reason("queue", "queue.content_gone", "4.3.0", text)
+        left = [one for one in work.message.recipients if one.id not in ruled]
+        await self._commit_share(
+            stage, key, token, work.group, work.message, work.verdicts,
+            [replace(self._noted(one, reason), state=State.HELD) for one in left],
+        )  # fmt: skip
+
 
     def __init__(self, group: str, message: Message, started: datetime) -> None:
         self.group = group

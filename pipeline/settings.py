@@ -96,8 +96,18 @@ class RedisSection(Section):
 
 
 class Store(Section):
-    """`[store]`: data on this machine."""
+    """`[store]`: data on this machine, and the content of mail where it is not in Redis."""
 
+    content: str = Field("redis", description='where the content of mail is: "redis", "file:///..." or "s3://..."')
+
+    @field_validator("content")
+    @classmethod
+    def _place(cls, address: str) -> str:
+        if address != "redis" and not re.fullmatch(r"file:///[^?#]+|s3://[^/?#]+(/[^?#]*)?", address):
+            raise ValueError(
+                f"{address!r} is no place for content: write 'redis', 'file:///directory' or 's3://bucket/prefix'"
+            )
+        return address
     dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
 
 

@@ -29,7 +29,7 @@ from pipeline.postmaster import Postmaster
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import check_safety, connect
-from pipeline.store.content import Bodies, content_store, unbind
+from pipeline.store.content import Bodies, content_directory, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
@@ -72,9 +72,16 @@ def redis_url(config: Config) -> str:
 
 def _disks(config: Config) -> list[Path]:
     """Name the directories known here that grow with the mail."""
+def bodies_of(config: Config, redis: Any) -> Bodies | None:
+    """Make what keeps the content of mail outside Redis, without a look at it; None if Redis keeps it."""
+    store = content_store(config.store.content)
+    return None if store is None else Bodies(store, redis)
+
+
     embedded = [config.store.dir] if config.redis.url == "embedded" else []
     return [*embedded, *([config.log.file.parent] if config.log.file is not None else [])]
 
+    embedded += [directory] if (directory := content_directory(config.store.content)) is not None else []
 
 def check_parts(config: Config) -> None:
     """Find out, without Redis and DNS, what would keep a worker from starting. Raises `LineError`."""
@@ -87,9 +94,7 @@ def check_parts(config: Config) -> None:
 class Spine:
     """Redis and what stands on it, for one process."""
 
-    def __init__(
-        self, config: Config, redis: Any, line: Line, nudge: Nudge, bodies: Bodies | None = None
-    ) -> None:
+    def __init__(self, config: Config, redis: Any, line: Line, nudge: Nudge, bodies: Bodies | None = None) -> None:
         self.config = config
         self.redis = redis
         self.line = line
@@ -110,8 +115,10 @@ class Spine:
         try:
             faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
             for fault in faults:
+        bodies = bodies_of(config, redis)
                 log.emit("redis.unsafe", level="warning", text=fault)
-            spine = cls(config, redis, line, nudge or _enqueue(config))
+            await (unbind(redis) if bodies is None else bodies.bind())
+            spine = cls(config, redis, line, nudge or _enqueue(config), bodies)
             try:
                 yield spine
             finally:
@@ -120,6 +127,8 @@ class Spine:
             await redis.aclose()
 
     async def submit(self, submission: Submission) -> MessageId:
+            if bodies is not None:
+                await bodies.aclose()
         """Keep a message durably, log it and nudge the first stage.
 
         Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`.

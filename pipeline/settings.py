@@ -63,7 +63,8 @@ class Listen(Section):
     certificate: Path | None = Field(None, description="certificate chain (PEM) for STARTTLS")
     key: Path | None = Field(None, description="private key (PEM) of the certificate")
     timeout: Duration = Field(timedelta(minutes=5), description="longest silence of a client")
-    max_connections: Positive = Field(1000, description="most connections at a time")
+    max_connections: Positive = Field(1000, description="most connections at a time, of each process")
+    processes: Positive = Field(1, description="processes that listen on this port and share the connections")
 
     @field_validator("allow")
     @classmethod

@@ -19,9 +19,9 @@ from pipeline.desk import Desk, StageBroke
 from pipeline.store.changes import Call, Changes, Row, Taken
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.content import ContentGone
 from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
-from pipeline.store.content import ContentGone
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
 from stages.policy import Policy
@@ -62,6 +62,8 @@ class Deliverer(Desk):
                     await self._drain(stage, token, handed, policy, deque(held), under_way)
                 except (StoreFull, StoreUnavailable):
                     raise
+                except ContentGone as gone:
+                    await self._hold(stage, key, token, under_way[gone.message], gone)
                 except Exception as error:
                     if not under_way:  # it broke between two messages
                         log.emit("stage.error", level="error", stage=stage.name, group="", error=repr(error))
@@ -92,11 +94,7 @@ class Deliverer(Desk):
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
                     if not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held, idle):
                         return
-                except ContentGone as gone:
-                    await self._hold(stage, key, token, under_way[gone.message], gone)
-                if self.ending or tools.now() > deadline or not await pace.go(min(left, len(held)), handed.until):
-                    return
-                if self.ending:
+                if self.ending or tools.now() > deadline:
                     return
                 hand = held.popleft()
                 try:
@@ -186,6 +184,18 @@ class Deliverer(Desk):
             [replace(self._noted(one, reason), state=State.HELD) for one in taken],
         )  # fmt: skip
 
+    async def _hold(self, stage: Stage, key: str, token: str, work: "_UnderWay", gone: ContentGone) -> None:
+        """Hold a group whose content is lost: an operator may bring it back, and nobody is told what is not so."""
+        log.emit("body.gone", level="error", message=gone.message, where=gone.where)
+        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
+        text = f"{gone}; bring it back and release the message, or return or drop it"
+        reason = Reason("queue", "queue.content_gone", "4.3.0", text)
+        left = [one for one in work.message.recipients if one.id not in ruled]
+        await self._commit_share(
+            stage, key, token, work.group, work.message, work.verdicts,
+            [replace(self._noted(one, reason), state=State.HELD) for one in left],
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class Handed:
@@ -223,18 +233,6 @@ class _UnderWay:
     """A group that is being delivered: what has been ruled of it and which recipients are left."""
 
     __slots__ = ("group", "left", "message", "started", "taken", "verdicts")
-    async def _hold(self, stage: Stage, key: str, token: str, work: "_UnderWay", gone: ContentGone) -> None:
-        """Hold a group whose content is lost: an operator may bring it back, and nobody is told what is not so."""
-        log.emit("body.gone", level="error", message=gone.message, where=gone.where)
-        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
-        text = f"{gone}; bring it back and release the message, or return or drop it"
-        reason = Reason("queue", "queue.content_gone", "4.3.0", text)
-        left = [one for one in work.message.recipients if one.id not in ruled]
-        await self._commit_share(
-            stage, key, token, work.group, work.message, work.verdicts,
-            [replace(self._noted(one, reason), state=State.HELD) for one in left],
-        )  # fmt: skip
-
 
     def __init__(self, group: str, message: Message, started: datetime) -> None:
         self.group = group

@@ -11,9 +11,8 @@ from datetime import datetime
 from delivery.dsn import DsnSettings, compose
 from pipeline import log
 from pipeline.accept.door import RecipientRequest, Submission, prepare
-from pipeline.store.ledger import Ledger
-from pipeline.store.ledger import Ledger
 from pipeline.store.content import ContentGone
+from pipeline.store.ledger import Ledger
 from stages.contract import Notice
 from stages.message import Message, MessageId, Notify, Origin
 

@@ -99,6 +99,7 @@ class RedisSection(Section):
 class Store(Section):
     """`[store]`: data on this machine, and the content of mail where it is not in Redis."""
 
+    dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
     content: str = Field("redis", description='where the content of mail is: "redis", "file:///..." or "s3://..."')
 
     @field_validator("content")
@@ -109,7 +110,6 @@ class Store(Section):
                 f"{address!r} is no place for content: write 'redis', 'file:///directory' or 's3://bucket/prefix'"
             )
         return address
-    dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
 
 
 class NegativeAnchor(Section):

@@ -70,18 +70,18 @@ def redis_url(config: Config) -> str:
     return f"unix://{socket_path(config.store.dir)}"
 
 
-def _disks(config: Config) -> list[Path]:
-    """Name the directories known here that grow with the mail."""
 def bodies_of(config: Config, redis: Any) -> Bodies | None:
     """Make what keeps the content of mail outside Redis, without a look at it; None if Redis keeps it."""
     store = content_store(config.store.content)
     return None if store is None else Bodies(store, redis)
 
 
+def _disks(config: Config) -> list[Path]:
+    """Name the directories known here that grow with the mail."""
     embedded = [config.store.dir] if config.redis.url == "embedded" else []
+    embedded += [directory] if (directory := content_directory(config.store.content)) is not None else []
     return [*embedded, *([config.log.file.parent] if config.log.file is not None else [])]
 
-    embedded += [directory] if (directory := content_directory(config.store.content)) is not None else []
 
 def check_parts(config: Config) -> None:
     """Find out, without Redis and DNS, what would keep a worker from starting. Raises `LineError`."""
@@ -112,10 +112,10 @@ class Spine:
         """
         line = build(config.pipeline.stages)
         redis = connect(redis_url(config))
+        bodies = bodies_of(config, redis)
         try:
             faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
             for fault in faults:
-        bodies = bodies_of(config, redis)
                 log.emit("redis.unsafe", level="warning", text=fault)
             await (unbind(redis) if bodies is None else bodies.bind())
             spine = cls(config, redis, line, nudge or _enqueue(config), bodies)
@@ -124,11 +124,11 @@ class Spine:
             finally:
                 await spine._pressure.close()
         finally:
+            if bodies is not None:
+                await bodies.aclose()
             await redis.aclose()
 
     async def submit(self, submission: Submission) -> MessageId:
-            if bodies is not None:
-                await bodies.aclose()
         """Keep a message durably, log it and nudge the first stage.
 
         Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`.

@@ -43,9 +43,8 @@ if #rest > 0 then
   for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
 end
 local single = id .. '/' .. number
-redis.call('HSET', key, 'r:' .. number, ARGV[6])
-redis.call('HSET', key, 'r:' .. number, ARGV[6])
 local out = 'moved'
+redis.call('HSET', key, 'r:' .. number, ARGV[6])
 if target == 'route' then
   redis.call('RPUSH', p .. 'place:' .. ARGV[7], single)
   redis.call('HSET', key, 'w:' .. number, 'place:' .. ARGV[7] .. '|' .. single)

@@ -227,6 +227,20 @@ def _unsigned(zone: _Zone, answers: Answers) -> None:
         above = above.parent()
 
 
+def _everything(zone: _Zone, answers: Answers) -> None:
+    """The same with as much of the rest as the bounds let in: records for nothing, and a wrong signature each time."""
+    zone.keys += _same_tag(1)
+    name = _long(zone, 110)
+    junk = [zone.records(dns.name.from_text(f"{number}", zone.origin), "A", "192.0.2.1") for number in range(290)]
+    answer(answers, name, "A", [zone.records(name, "A", "192.0.2.1"), *junk])
+    above = name
+    while above != zone.origin:
+        nsec = zone.records(above, "NSEC", f"!.{above} A RRSIG NSEC")
+        forged = _forged(zone, above, dns.rdatatype.NSEC, 1)
+        answer(answers, above, "DS", (), [*zone.signed(nsec, forged), *junk[:5]])
+        above = above.parent()
+
+
 STORIES = (
     Story("100 keys of one tag, 100 signatures", Question("keytrap", "A"), _keytrap),
     Story("the same, spread over aliases", Question("a0.traps", "A"), _traps),
@@ -238,6 +252,7 @@ STORIES = (
     Story("280 keys that may not sign, 280 signatures", Question("revoked", "A"), _revoked),
     Story("140 denials that prove nothing", Question("a." * 50 + "x.denials", "A"), _many_denials),
     Story("110 labels, nothing signed", Question("a." * 110 + "unsigned", "A"), _unsigned),
+    Story("the same, with records and signatures", Question("a." * 110 + "everything", "A"), _everything),
 )
 
 

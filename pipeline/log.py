@@ -32,6 +32,8 @@ EVENTS: Mapping[str, str] = {
     "stage.verdict": "a stage ruled on recipients of a message",
     "stage.error": "a stage or a gatherer of facts raised: a fault of ours, the mail stays where it was",
     "delivery.attempt": "one try at one address of one host",
+    "circuit.opened": "an address could not be reached, and is left alone for a while",
+    "circuit.closed": "an address can be reached again",
     "bounce.sent": "a report was put into the queue",
     "resolver.canary": "the self-test of a resolver came to a result",
     "resolver.suspended": "DANE verdicts are suspended: the self-test fails, mail waits",

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
 
+from pipeline.deferring import Deferrer
 from pipeline.delivering import Deliverer, Hand, Handed, hands
-from pipeline.desk import Desk, StageBroke, Tools, shares_of
+from pipeline.desk import StageBroke, Tools, shares_of
 from pipeline.store.changes import Changes
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -26,7 +27,7 @@ class TransientLookup(Exception):  # noqa: N818 - not a fault of ours
     """DNS failed in a way that may pass within seconds. The ready queue is untouched; the job should come back."""
 
 
-class Planner(Desk):
+class Planner(Deferrer):
     """Runs destination stages; the one that delivers is the work of `pipeline.delivering`."""
 
     def __init__(self, tools: Tools) -> None:
@@ -40,6 +41,8 @@ class Planner(Desk):
         """
         if Attempt in stage.wants:
             await self._deliverer.deliver(stage, key)
+            return
+        if self._tools.gates is not None and await self._tools.gates.halted(key):
             return
         limits, facts = self._tools.limits, dict[type, object]()
         following = self._tools.line.after(stage)
@@ -101,7 +104,11 @@ class Planner(Desk):
         """Rule on one batch; returns what goes on to the next stage, which then takes the whole queue."""
         started = self._tools.now()
         messages = [hand.read() for hand in held]
-        present = [(hand, message) for hand, message in zip(held, messages, strict=True) if message is not None]
+        present = [
+            (hand, message)
+            for hand, message in zip(held, messages, strict=True)
+            if message is not None and not await self._put_aside(token, hand.group, message)
+        ]
         gone = [hand.group for hand, message in zip(held, messages, strict=True) if message is None]
         if gone:
             await self.ledger.commit_all(token, [(group, Changes()) for group in gone])

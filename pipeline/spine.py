@@ -103,7 +103,9 @@ class Spine:
         self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name, bodies=bodies)
         self.exclusions = ExclusionStore(redis)
         self.gates = GateStore(redis)
-        self._pressure = Pressure(config.backpressure, partial(read, redis, self.ledger.prefix), _disks(config))
+        self._pressure = Pressure(
+            config.backpressure, partial(read, redis, self.ledger.prefix), _disks(config), in_redis=bodies is None
+        )
         self._nudge = nudge
 
     @classmethod

@@ -36,6 +36,33 @@ class Parcel:
     load: Callable[[], Awaitable[bytes]]
 
 
+class Lookout(Protocol):
+    """Somebody who knows which addresses are not worth a knock, and wants to hear what came of the others."""
+
+    async def barred(self, door: Door) -> HostAttempt | None:
+        """Give what is to stand for a try at this door; None to knock. Whoever was let knock tells what came of it."""
+
+    async def knocked(self, door: Door, attempt: HostAttempt) -> None:
+        """Hear of a try. With a session, `left` follows."""
+
+    def left(self, door: Door) -> None:
+        """Hear that the session is over."""
+
+
+class Everybody:
+    """Knocks at every door."""
+
+    async def barred(self, door: Door) -> HostAttempt | None:  # noqa: ARG002 - see `Lookout`
+        """Bar none."""
+        return None
+
+    async def knocked(self, door: Door, attempt: HostAttempt) -> None:
+        """Keep nothing."""
+
+    def left(self, door: Door) -> None:
+        """Keep nothing."""
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 

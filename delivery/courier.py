@@ -30,10 +30,14 @@ __all__ = ["Courier", "Door", "Lookout", "Parcel", "SmtpSettings", "Timeouts", "
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message with the recipients that it is to be taken to, and how to get its octets."""
+    """A message with the recipients that it is to be taken to, and how to get its octets.
+
+    `last_look` is called before each final dot: what it raises keeps the message from being taken.
+    """
 
     message: Message
     load: Callable[[], Awaitable[bytes]]
+    last_look: Callable[[], None] = lambda: None
 
 
 class Lookout(Protocol):
@@ -125,7 +129,7 @@ class _Run:
             parts.extendleft(reversed(others))
             if content is None:
                 content = normal(await parcel.load())
-            transaction = await session.transact(part, content)
+            transaction = await session.transact(part, content, parcel.last_look)
             if session.ended is None or not transaction.lost:
                 yield Attempt(part.recipient_ids, self._hosts(), transaction)
                 await self._finish(session)

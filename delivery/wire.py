@@ -261,8 +261,12 @@ class Wire(SMTPProtocol):
         self.transport = upgraded
         return cast(ssl.SSLObject, upgraded.get_extra_info("ssl_object"))
 
-    async def send_content(self, content: bytes, timeouts: Timeouts) -> Reply:
+    async def send_content(
+        self, content: bytes, timeouts: Timeouts, last_look: Callable[[], None] = lambda: None
+    ) -> Reply:
         """Send `normal` content and the final dot, and wait for the reply. Raises `WireError` with `sent`.
+
+        What `last_look` raises keeps the final dot from being sent, and the message from being taken.
 
         A reply that comes before the dot refuses the message if it is 4yz or 5yz; the caller must then hang up, as
         the two sides no longer agree on where they are. Any other early reply is a protocol error.
@@ -278,8 +282,10 @@ class Wire(SMTPProtocol):
                     await self._room(timeouts.block)
                 if self._replies or self._end is not None:
                     break
-                self._put(octets[start : start + _BLOCK], "the content")
                 sent = start + _BLOCK >= len(octets)
+                if sent:
+                    last_look()
+                self._put(octets[start : start + _BLOCK], "the content")
             reply = await self.answer("the content", timeouts.dot)
         except WireError as error:
             error.sent = sent

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pipeline.desk import Desk, StageBroke
 from pipeline.gates import TRIED
+from pipeline.leases import Lease
 from pipeline.store.changes import Changes, Row
 from pipeline.store.codec import CodecError
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -42,7 +43,7 @@ class Deferrer(Desk):
         if not barred and self._tools.gates is not None:
             await self._tools.gates.hush(key, TRIED)
             return
-        async with self._leased(token):
+        async with self._leased(Lease(token, self._tools.limits.lease)):
             try:
                 await self._defer_all(stage, key, token, planned, barred)
             finally:

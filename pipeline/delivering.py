@@ -18,6 +18,7 @@ from pipeline import log
 from pipeline.deferring import Deferrer
 from pipeline.desk import StageBroke
 from pipeline.gates import Pace, Walk
+from pipeline.leases import Lease, LeaseOver
 from pipeline.store.changes import Call, Changes, Row, Taken
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -80,18 +81,24 @@ class Deliverer(Deferrer):
         """Drain the ready queue up to a fair share, committing each message as it is settled."""
         tools = self._tools
         policy = tools.policy_for(handed.planned.plan.destination)
-        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.limits.lease):
+        lease = Lease(token, tools.limits.lease)
+        opened = await self.ledger.open_slot(key, token, policy.limits.connections, lease.length)
+        if not opened:
             await self.ledger.give_back(token)  # those who hold the connections will take it
             return
         backlog = 0
         pace = Pace(tools.gates, key, policy.limits.rate, tools.parking)
         under_way: dict[MessageId, _UnderWay] = {}
         try:
-            async with self._leased(token, slot=key):
+            async with self._leased(lease, slot=key):
                 try:
-                    await self._drain(stage, token, handed, policy, deque(held), under_way, walk, pace)
+                    ours = deque(held if opened == 2 else ())  # what was taken before may have been taken back since
+                    await self._drain(stage, lease, handed, policy, ours, under_way, walk, pace)
                 except (StoreFull, StoreUnavailable):
                     raise
+                except LeaseOver:
+                    for work in under_way.values():
+                        log.emit("lease.lost", level="warning", message=work.message.id, group=work.group)
                 except ContentGone as gone:
                     await self._hold(stage, key, token, under_way[gone.message], gone)
                 except Exception as error:
@@ -108,10 +115,10 @@ class Deliverer(Deferrer):
             await tools.nudge([f"{stage.name}:to:{key}"])
 
     async def _drain(  # noqa: PLR0913, PLR0917 - what one connection takes
-        self, stage: Stage, token: str, handed: "Handed", policy: Policy, held: "deque[Hand]",
+        self, stage: Stage, lease: Lease, handed: "Handed", policy: Policy, held: "deque[Hand]",
         under_way: "dict[MessageId, _UnderWay]", walk: Walk | None, pace: Pace,
     ) -> None:  # fmt: skip
-        tools, planned = self._tools, handed.planned
+        tools, planned, token = self._tools, handed.planned, lease.token
         deadline = tools.now() + tools.limits.fair_time
         if handed.until is not None:  # as long as the plan may be used
             deadline = min(deadline, handed.until)
@@ -122,9 +129,11 @@ class Deliverer(Deferrer):
                     if self.ending or tools.now() > deadline:
                         return
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
-                    count = min(left, tools.limits.hand)
+                    count, asked = min(left, tools.limits.hand), lease.asked()
                     if not await self._take(stage, planned.plan, token, count, policy, held, idle):
                         return
+                    if held:
+                        lease.given(asked)
                 if tools.now() > deadline or not await pace.go(min(left, len(held)), handed.until):
                     return
                 if self.ending:
@@ -142,7 +151,7 @@ class Deliverer(Deferrer):
                     continue
                 self._log_plan(handed, message, hand)
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
-                yield Parcel(message, partial(self._content, message, hand.content))
+                yield Parcel(message, partial(self._content, message, hand.content), lease.check)
 
         async with aclosing(tools.courier.deliver(planned.plan, policy, parcels(), walk)) as attempts:
             async for attempt in attempts:

@@ -16,6 +16,7 @@ from delivery.courier import Courier
 from pipeline import log
 from pipeline.facts import Gatherer
 from pipeline.gates import Gates
+from pipeline.leases import Lease
 from pipeline.line import Line
 from pipeline.parking import Parking
 from pipeline.store.changes import Changes, Committed, group_of, number_of
@@ -277,7 +278,7 @@ class Desk:
         await self.ledger.set_aside(token, group, self._tools.limits.aside)
 
     @asynccontextmanager
-    async def _leased(self, token: str, *, slot: str = "") -> AsyncIterator[None]:
+    async def _leased(self, lease: Lease, *, slot: str = "") -> AsyncIterator[None]:
         """Prolong the lease three times within its length for as long as the block runs."""
 
         async def prolong() -> None:
@@ -285,7 +286,9 @@ class Desk:
             while True:
                 await asyncio.sleep(pause)
                 try:
-                    await self.ledger.extend(token, self._tools.limits.lease, slot)
+                    asked = lease.asked()
+                    if await self.ledger.extend(lease.token, lease.length, slot):
+                        lease.given(asked)
                     pause = third
                 except (StoreFull, StoreUnavailable):  # the lease may still be ours when Redis is back
                     pause = min(third, RETRY_STORE)

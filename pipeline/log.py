@@ -41,7 +41,7 @@ EVENTS: Mapping[str, str] = {
     "resolver.disagreement": "a resolver and our own validation contradict each other: the mail waits",
     "resolver.limit": "a question cost our own validation more than a limit allows: the mail waits",
     "resolver.cache": "the shared cache of answers or of keys of zones cannot be used; questions are asked without it",
-    "lease.lost": "work was finished after its lease had run out, and was not committed",
+    "lease.lost": "the lease of work had run out: it was broken off, or finished and not committed",
     "lease.reaped": "work of a dead worker was given back",
     "nudge.failed": "a job could not be enqueued; the sweep of the clock makes it good",
     "redis.started": "the embedded Redis runs",

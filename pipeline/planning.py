@@ -8,6 +8,7 @@ from uuid import uuid4
 from pipeline.deferring import Deferrer
 from pipeline.delivering import Deliverer, Hand, Handed, hands
 from pipeline.desk import StageBroke, Tools, shares_of
+from pipeline.leases import Lease
 from pipeline.store.changes import Changes
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -53,7 +54,7 @@ class Planner(Deferrer):
             taken = await self.ledger.take(f"ready:{key}", token, count, limits.lease, bring=bring)
             if not taken.groups:
                 return
-            async with self._leased(token):
+            async with self._leased(Lease(token, self._tools.limits.lease)):
                 rule = partial(self._rule_batch, stage, key, token, facts=facts, last_try=last_try)
                 try:
                     planned = await self._unbroken(stage, token, hands(self.ledger, taken, bring, ruled=True), rule)

@@ -117,14 +117,24 @@ class Deliverer(Desk):
 
         Where there is nothing, wait for a while; returns whether to go on.
         """
-        more, parking = f"{stage.name}:to:{key}", self._tools.parking
-        wait = idle if parking is not None and idle > 0 and parking.worth(key) else 0.0
+        parking = self._tools.parking
+        if parking is None or idle <= 0 or not parking.worth(key):
+            await self._fetch(stage, key, token, count, policy, held, 0.0)
+            return bool(held)
+        with parking.ready(token) as word:
+            parked = await self._fetch(stage, key, token, count, policy, held, idle)
+            return bool(held) or (parked and await parking.wait(word, key, token, idle))
+
+    async def _fetch(
+        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]", wait: float
+    ) -> bool:
+        more = f"{stage.name}:to:{key}"
         call = Call(more, policy.limits.connections, wait)
         taken = await self.ledger.take(f"ready:{key}", token, count, self._lease_end(), bring="mail", call=call)
         if taken.more:
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))
-        return bool(held) or (parking is not None and taken.parked and await parking.wait(key, token, wait))
+        return taken.parked
 
     async def _content(self, message: MessageId, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)

@@ -50,8 +50,11 @@ class Server:
     @classmethod
     def parse(cls, text: str) -> "Server":
         """Read `address` or `address@port`. Raises ValueError for anything else."""
-        address, at, port = text.partition("@")
-        return cls(str(ipaddress.ip_address(address)), int(port) if at else 53)
+        address, at, digits = text.partition("@")
+        port = int(digits) if at else 53
+        if not 0 < port < 2**16:
+            raise ValueError(f"there is no port {port}")
+        return cls(str(ipaddress.ip_address(address)), port)
 
     def __str__(self) -> str:
         """Give `address@port`."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from pipeline import log
 from pipeline.spine import Spine
+from pipeline.store.changes import Watch
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.contract import Stage
 
@@ -24,6 +25,7 @@ class Clock:
         self._now = now
         self._tick = tick.total_seconds()
         self._swept: datetime | None = None
+        self._watch = Watch()
         self._away = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -53,7 +55,7 @@ class Clock:
                 break
         if nudge:
             await self._spine.nudge([ledger.first])
-        for token, place, groups in await ledger.reap(now):
+        for token, place, groups in await ledger.reap(self._spine.config.work.lease, self._watch):
             if not token.startswith("aside:"):  # these rested and come back as agreed
                 log.emit("lease.reaped", level="warning", token=token, place=place, groups=groups)
             self._swept = None

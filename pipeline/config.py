@@ -20,6 +20,7 @@ from delivery.resolver import DnsSettings
 from delivery.session import SmtpSettings
 from delivery.tls import TlsSettings
 from delivery.wire import Timeouts
+from pipeline.backpressure import Backpressure
 from pipeline.config_faults import at, faults
 from pipeline.dnssec import Dnssec
 from pipeline.policies import Policies
@@ -84,6 +85,9 @@ class Config(BaseSettings):
     listen: Listen = Field(default_factory=Listen, description="the SMTP listener")
     redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
     store: Store = Field(default_factory=Store, description="data on this machine")
+    backpressure: Backpressure = Field(
+        default_factory=Backpressure, description="how full everything may become before new mail is put off"
+    )
     dns: Dns = Field(default_factory=Dns, description="resolvers")
     dnssec: Dnssec = Field(
         default_factory=Dnssec, description="what our own validation supports, and what one question may cost"

@@ -50,7 +50,7 @@ class Deliverer(Desk):
         """
         tools, planned = self._tools, handed.planned
         policy = tools.policy_for(planned.plan.destination)
-        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.now(), self._lease_end()):
+        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.limits.lease):
             await self.ledger.give_back(token)  # those who hold the connections will take it
             return
         backlog = 0
@@ -130,7 +130,7 @@ class Deliverer(Desk):
     ) -> bool:
         more = f"{stage.name}:to:{key}"
         call = Call(more, policy.limits.connections, wait)
-        taken = await self.ledger.take(f"ready:{key}", token, count, self._lease_end(), bring="mail", call=call)
+        taken = await self.ledger.take(f"ready:{key}", token, count, self._tools.limits.lease, bring="mail", call=call)
         if taken.more:
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))
@@ -180,7 +180,7 @@ class Deliverer(Desk):
         ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
         taken = [one for one in work.message.recipients if one.id in work.taken - ruled]
         if not ruled and not taken:
-            await self.ledger.set_aside(token, work.group, self._tools.now() + self._tools.limits.aside)
+            await self.ledger.set_aside(token, work.group, self._tools.limits.aside)
             return
         left = tuple(one for one in work.message.recipient_ids if one not in ruled | work.taken)
         verdicts = [*work.verdicts, *([Proceed(left, None)] if left else [])]

@@ -249,14 +249,14 @@ class Desk:
         await self._tools.nudge(sorted(self._after(message, group, committed)))
 
     async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
-        """Commit what a host may have answered; while Redis is away, try for as long as the lease may hold."""
-        ends = self._lease_end()
+        """Commit what a host may have answered; while Redis is away, try until it is back.
+
+        However long that takes, the lease is ours then: whoever takes work back grants us time (see `Ledger.reap`).
+        """
         while True:
             try:
                 return await self.ledger.commit(token, group, changes)
             except (StoreFull, StoreUnavailable):
-                if self._tools.now() >= ends:
-                    raise
                 await asyncio.sleep(RETRY_STORE)
 
     def _after(self, message: Message, group: str, committed: Committed | None) -> set[str]:
@@ -269,13 +269,10 @@ class Desk:
 
     async def _set_aside(self, stage: Stage, token: str, group: str, error: Exception) -> None:
         log.emit("stage.error", level="error", stage=stage.name, group=group, error=repr(error))
-        await self.ledger.set_aside(token, group, self._tools.now() + self._tools.limits.aside)
-
-    def _lease_end(self) -> datetime:
-        return self._tools.now() + self._tools.limits.lease
+        await self.ledger.set_aside(token, group, self._tools.limits.aside)
 
     @asynccontextmanager
-    async def _leased(self, token: str, *, slot: str | None = None) -> AsyncIterator[None]:
+    async def _leased(self, token: str, *, slot: str = "") -> AsyncIterator[None]:
         """Prolong the lease three times within its length for as long as the block runs."""
 
         async def prolong() -> None:
@@ -283,9 +280,7 @@ class Desk:
             while True:
                 await asyncio.sleep(pause)
                 try:
-                    await self.ledger.extend(token, self._lease_end())
-                    if slot is not None:
-                        await self.ledger.extend_slot(slot, token, self._lease_end())
+                    await self.ledger.extend(token, self._tools.limits.lease, slot)
                     pause = third
                 except (StoreFull, StoreUnavailable):  # the lease may still be ours when Redis is back
                     pause = min(third, RETRY_STORE)

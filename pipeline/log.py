@@ -27,6 +27,7 @@ LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40
 EVENTS: Mapping[str, str] = {
     "message.accepted": "a message was kept durably and answered with success",
     "message.refused": "a message, or a recipient of it, was refused at the door",
+    "accept.pressure": "new mail is slowed down or put off, since room runs short; or is taken as ever again",
     "message.done": "the last recipient of a message was settled",
     "stage.verdict": "a stage ruled on recipients of a message",
     "stage.error": "a stage or a gatherer of facts raised: a fault of ours, the mail stays where it was",

@@ -47,7 +47,7 @@ class Planner(Desk):
         bring, count = ("mail", limits.hand) if here else ("rows", limits.batch)
         while True:
             token = uuid4().hex
-            taken = await self.ledger.take(f"ready:{key}", token, count, self._lease_end(), bring=bring)
+            taken = await self.ledger.take(f"ready:{key}", token, count, limits.lease, bring=bring)
             if not taken.groups:
                 return
             async with self._leased(token):

@@ -81,6 +81,8 @@ def read_anchors(file: Path, rules: Rules) -> Anchors:
         return Anchors.parse(file.read_text(encoding="utf-8"), rules)
     except OSError as error:
         raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"trust anchors: octet {error.start} is no text; expected DS or DNSKEY records") from error
 
 
 def _question(text: str) -> Question:

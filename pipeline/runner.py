@@ -46,7 +46,7 @@ class Runner(Planner):
         bring = "rows" if stage is tools.line.first else f"item:{stage.name}"
         call = Call(f"more:{stage.name}")
         taken = await self.ledger.take(
-            f"place:{stage.name}", token, tools.limits.batch, self._lease_end(), bring=bring, call=call
+            f"place:{stage.name}", token, tools.limits.batch, tools.limits.lease, bring=bring, call=call
         )
         if not taken.groups:
             return False

@@ -4,6 +4,7 @@
 accepting mail and the commands need. `runner()` adds what a worker needs: resolver, gatherers, courier.
 """
 
+import asyncio
 import os
 import random
 import secrets
@@ -11,13 +12,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from delivery.courier import Courier
 from delivery.resolver import Resolver
 from pipeline import log
 from pipeline.accept.door import Submission, prepare
+from pipeline.accept.pressure import Pressure
 from pipeline.config import Config
 from pipeline.facts import Context, gatherers
 from pipeline.line import Line, build
@@ -26,8 +29,9 @@ from pipeline.postmaster import Postmaster
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import check_safety, connect
+from pipeline.store.content import Bodies, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
-from pipeline.store.headroom import Headroom
+from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
 from pipeline.store.zonekeys import SharedZoneKeys
 from stages.contract import Stage
@@ -66,6 +70,12 @@ def redis_url(config: Config) -> str:
     return f"unix://{socket_path(config.store.dir)}"
 
 
+def _disks(config: Config) -> list[Path]:
+    """Name the directories known here that grow with the mail."""
+    embedded = [config.store.dir] if config.redis.url == "embedded" else []
+    return [*embedded, *([config.log.file.parent] if config.log.file is not None else [])]
+
+
 def check_parts(config: Config) -> None:
     """Find out, without Redis and DNS, what would keep a worker from starting. Raises `LineError`."""
     line = build(config.pipeline.stages)
@@ -77,13 +87,15 @@ def check_parts(config: Config) -> None:
 class Spine:
     """Redis and what stands on it, for one process."""
 
-    def __init__(self, config: Config, redis: Any, line: Line, nudge: Nudge) -> None:
+    def __init__(
+        self, config: Config, redis: Any, line: Line, nudge: Nudge, bodies: Bodies | None = None
+    ) -> None:
         self.config = config
         self.redis = redis
         self.line = line
-        self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name)
+        self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name, bodies=bodies)
         self.exclusions = ExclusionStore(redis)
-        self._headroom = Headroom(redis)
+        self._pressure = Pressure(config.backpressure, partial(read, redis, self.ledger.prefix), _disks(config))
         self._nudge = nudge
 
     @classmethod
@@ -99,7 +111,11 @@ class Spine:
             faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
             for fault in faults:
                 log.emit("redis.unsafe", level="warning", text=fault)
-            yield cls(config, redis, line, nudge or _enqueue(config))
+            spine = cls(config, redis, line, nudge or _enqueue(config))
+            try:
+                yield spine
+            finally:
+                await spine._pressure.close()
         finally:
             await redis.aclose()
 
@@ -110,7 +126,8 @@ class Spine:
         """
         identifier = new_id()
         envelope, recipients, content = prepare(submission, self.config.hostname, identifier, utc_now())
-        await self._headroom.take(len(content))
+        if wait := await self._pressure.take(len(content)):
+            await asyncio.sleep(wait)  # before it is kept: a client that gives up meanwhile sends it once
         wants_nudge = await self.ledger.accept(Message(identifier, envelope, recipients), content)
         log.emit(
             "message.accepted", message=identifier, sender=str(envelope.sender) if envelope.sender else "",

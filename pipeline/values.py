@@ -166,6 +166,7 @@ Patience = Annotated[
     PlainSerializer(format_patience, when_used="always"),
 ]
 Size = Annotated[int, BeforeValidator(_parse_size), Field(gt=0)]
+Room = Annotated[int, BeforeValidator(_parse_size), Field(ge=0)]
 Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(host_name)]
 Pattern = Annotated[str, AfterValidator(_below)]

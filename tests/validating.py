@@ -25,6 +25,7 @@ import dns.rdatatype
 from delivery.dnssec.anchors import Anchors
 from delivery.nameserver import Server
 from delivery.resolver import DnsSettings, Resolver
+from ops.lab.nameserver import both_ways
 from ops.lab.scenario import Scenario
 from ops.lab.scenarios import ALL
 from ops.lab.unbound import Unbound
@@ -53,10 +54,11 @@ class StandIn:
 
     async def open(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._stream, "127.0.0.1", 0)
-        place = self._server.sockets[0].getsockname()
-        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(self), place)
-        self.address = f"{place[0]}@{place[1]}"
+        port, tcp, udp = both_ways("127.0.0.1")
+        loop = asyncio.get_running_loop()
+        self._server = await asyncio.start_server(self._stream, sock=tcp)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
+        self.address = f"127.0.0.1@{port}"
 
     async def close(self) -> None:
         """Stop listening, and drop what is still being asked."""

@@ -79,12 +79,11 @@ class Walk:
         return outcome
 
     def denials(self, sets: Sequence[dns.rrset.RRset], zone: Zone) -> Steps[tuple[list[Denial], Broken | None]]:
-        """Give the denial records that a zone has signed, and what is wrong with the first that is not as it should be.
+        """Give the denial records that a zone has signed, up to the first that is not as it should be, and its fault.
 
         Those that other zones have signed belong to other links of a chain of aliases.
         """
         found: list[Denial] = []
-        fault: Broken | None = None
         for rrset in sets:
             if rrset.rdtype not in _DENIALS or not rrset.name.is_subdomain(zone.name):
                 continue
@@ -93,13 +92,13 @@ class Walk:
                 continue
             outcome = yield from self.verified(signed, zone)
             if isinstance(outcome, Broken):
-                fault = fault or outcome
-            elif outcome.wildcard is None:  # no denial record is ever made from a wildcard
+                return found, outcome
+            if outcome.wildcard is None:  # no denial record is ever made from a wildcard
                 found += [Denial(rrset.name, rdata, outcome.signer, outcome.expires) for rdata in rrset]
         if any(getattr(denial.rdata, "iterations", 0) > _FEW for denial in found):  # others first: the proof is costly
             self._busy = 0
             yield None
-        return found, fault
+        return found, None
 
     # What is kept
 

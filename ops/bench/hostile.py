@@ -29,7 +29,7 @@ import dns.rrset
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from ops.lab.mailhost import free_port
+from ops.lab.nameserver import both_ways
 from stages.answer import Question
 
 _DAY, _TTL = 86400, 300
@@ -208,11 +208,11 @@ def _revoked(zone: _Zone, answers: Answers) -> None:
 
 
 def _many_denials(zone: _Zone, answers: Answers) -> None:
-    """Denial records that prove nothing, and have no signatures."""
+    """Denial records that are signed as they should be, and prove nothing."""
     sections = zone.signed(zone.records(zone.origin, "SOA", _SOA))
-    for number in range(280):
+    for number in range(140):
         owner = dns.name.from_text(f"{number:032x}", zone.origin)
-        sections.append(zone.records(owner, "NSEC3", f"1 0 0 - {number + 1:032x} A"))
+        sections += zone.signed(zone.records(owner, "NSEC3", f"1 0 0 - {number + 1:032x} A"))
     answer(answers, dns.name.from_text("a." * 50 + "x", zone.origin), "A", (), sections, rcode=dns.rcode.NXDOMAIN)
 
 
@@ -236,7 +236,7 @@ STORIES = (
     Story("1,000 keys", Question("keys", "A"), _many_keys),
     Story("4,000 addresses", Question("records", "A"), _many_records),
     Story("280 keys that may not sign, 280 signatures", Question("revoked", "A"), _revoked),
-    Story("280 denials without signatures", Question("a." * 50 + "x.denials", "A"), _many_denials),
+    Story("140 denials that prove nothing", Question("a." * 50 + "x.denials", "A"), _many_denials),
     Story("110 labels, nothing signed", Question("a." * 110 + "unsigned", "A"), _unsigned),
 )
 
@@ -300,10 +300,10 @@ def serve_hostile(pipe: Connection, stories: Callable[[], Iterable[Story]] = lam
         writer.close()
 
     async def main() -> None:
-        port, (listening,) = free_port(["127.0.0.1"])
-        server = await asyncio.start_server(stream, sock=listening)
+        port, tcp, udp = both_ways("127.0.0.1")
+        server = await asyncio.start_server(stream, sock=tcp)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(answers), local_addr=("127.0.0.1", port))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(answers), sock=udp)
         pipe.send((port, anchor))
         await until_closed(pipe)
         transport.close()

@@ -36,11 +36,12 @@ _RCODES = {
     Failure.BOGUS: "SERVFAIL",  # what a validating resolver gives
 }
 _NO_ANSWER = 2
+_YEARS = 1970, 9000  # signatures count their seconds from the one, and last up to 68 years (RFC 4034 section 3.1.5)
 
 
 @click.command()
 @click.argument("name")
-@click.argument("rdtype", metavar="TYPE", default="A")
+@click.argument("rdtype", metavar="[TYPE]", default="A")
 @click.option("--server", help="Resolver to ask, as address or address@port; default: those of the configuration.")
 @click.option("--validation", type=click.Choice(["local", "trusted", "both"]), default="local", show_default=True,
               help="Prove it here, believe the resolver's AD bit, or both.")  # fmt: skip
@@ -102,6 +103,8 @@ def _moment(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise Fault(f"--at {text!r}: write a time such as 2026-11-20T12:00Z") from None
+    if not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise Fault(f"--at {text!r}: write a time of the years {_YEARS[0]} to {_YEARS[1]}")
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 

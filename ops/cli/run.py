@@ -19,11 +19,12 @@ from pipeline import log
 from pipeline.config import Config, ConfigError, load
 from pipeline.embedded import NoRedis
 from pipeline.line import LineError
-from pipeline.spine import Spine, check_parts, redis_url
+from pipeline.spine import Spine, check_parts
 from pipeline.store.codec import CodecError
 from pipeline.store.connection import StoreFull, StoreUnavailable, UnsafeStore
 
 T = TypeVar("T")
+EX_TEMPFAIL = 75  # sysexits.h: nothing is wrong with what was asked, it may be asked again
 
 
 class Fault(click.ClickException):
@@ -54,7 +55,7 @@ def run(work: Coroutine[Any, Any, T], config: Config) -> T:
     except StoreUnavailable as error:
         raise Fault(away(config, error)) from error
     except StoreFull as error:
-        raise Fault(f"Redis at {shown_url(redis_url(config))} is full: {error}") from error
+        raise Fault(f"nothing more can be kept now, try again later: {error}", EX_TEMPFAIL) from error
     except (UnsafeStore, LineError, ConfigError, NoRedis, CodecError) as error:
         raise Fault(str(error)) from error
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
 """`danepipe send`: put message files, or standard input, into the queue, straight into Redis.
 
 An id is printed for each message, one a line, once the message is kept durably. A file that cannot be sent is named on
-standard error with the reason; the others are sent all the same, and the exit status is 1. Without `--to` the
-recipients are those of the header, without `--from` the sender is.
+standard error with the reason; the others are sent all the same, and the exit status is 1. It is 75 where nothing more
+can be kept now: files without an id must be sent again later. Without `--to` the recipients are those of the header,
+without `--from` the sender is.
 """
 
 import asyncio
@@ -101,14 +102,17 @@ async def _send_all(config: Config, files: Sequence[str], read: Any) -> int:
                 outcomes = await asyncio.gather(
                     *(_send_one(spine, read, file) for file in part), return_exceptions=True
                 )
+                faults: list[BaseException] = []
                 for outcome in outcomes:
                     if isinstance(outcome, SubmissionError):
                         failed += 1
                         click.echo(f"danepipe: {outcome}", err=True)
                     elif isinstance(outcome, BaseException):
-                        raise outcome
+                        faults.append(outcome)
                     else:
                         click.echo(outcome)
+                if faults:  # once it is told what was kept
+                    raise faults[0]
                 progress.advance(task, len(part))
     return failed
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import click
 
 from ops.cli.dialogue import speak_smtp
-from ops.cli.run import Fault, configuration, run, spine_of
+from ops.cli.run import EX_TEMPFAIL, Fault, configuration, run, spine_of
 from ops.cli.send import asked_for
 from pipeline.accept.door import Submission, SubmissionError
 from pipeline.accept.submission import read_message, until_dot
@@ -24,7 +24,7 @@ from pipeline.line import LineError
 from pipeline.spine import new_id, utc_now
 from pipeline.store.connection import StoreFull, StoreUnavailable, UnsafeStore
 
-EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_TEMPFAIL, EX_CONFIG = 64, 65, 66, 75, 78
+EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_CONFIG = 64, 65, 66, 78
 
 TAKES_VALUE = frozenset("fFrNRVBhLXOpCD")
 IGNORED = frozenset("BhLXOpCDvnGUAdqmxe")  # of no meaning here; programs pass them all the same

@@ -6,6 +6,7 @@ denied by the root. A question for which a `Rule` says so is dropped, delayed or
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,22 @@ class _Found:
     authority: list[dns.rrset.RRset] = field(default_factory=list)
 
 
+def both_ways(address: str, tries: int = 50) -> tuple[int, socket.socket, socket.socket]:
+    """Bind one port of an address that is free for TCP and for UDP, and give it with both sockets. Raises OSError."""
+    for _ in range(tries):
+        tcp, udp = (socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM))
+        tcp.setblocking(False)  # noqa: FBT003 - socket's own signature
+        udp.setblocking(False)  # noqa: FBT003
+        with contextlib.suppress(OSError):  # somebody else's UDP port: try another
+            tcp.bind((address, 0))
+            port = tcp.getsockname()[1]
+            udp.bind((address, port))
+            return port, tcp, udp
+        tcp.close()
+        udp.close()
+    raise OSError(f"no port of {address} is free for both UDP and TCP")
+
+
 class Nameserver:
     """Serves zones; `open` gives one that listens, `close` ends it. Counts the questions it got in `asked`."""
 
@@ -67,22 +84,11 @@ class Nameserver:
 
     async def open(self, address: str = "127.0.0.1") -> None:
         """Listen on a free port of the address, the same for UDP and TCP. Raises OSError."""
+        self.port, tcp, udp = both_ways(address)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._server = await asyncio.start_server(self._stream, sock=tcp)
         loop = asyncio.get_running_loop()
-        for _ in range(20):
-            self._server = await asyncio.start_server(self._stream, address, 0)
-            self.port = self._server.sockets[0].getsockname()[1]
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            udp.setblocking(False)  # noqa: FBT003 - socket's own signature
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            try:
-                udp.bind((address, self.port))
-            except OSError:  # somebody else's UDP port: try another
-                udp.close()
-                self._server.close()
-                continue
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
-            return
-        raise OSError(f"no port of {address} is free for both UDP and TCP")
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
 
     async def close(self) -> None:
         """Stop listening and drop what is still delayed."""

@@ -5,7 +5,7 @@ Groups are the unit that moves: "<message>/<n>,<n>" names recipients of one mess
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -28,6 +28,11 @@ def number_of(recipient: RecipientId) -> str:
 def milliseconds(moment: datetime) -> int:
     """Give a moment as Redis keeps it."""
     return int(moment.timestamp() * 1000)
+
+
+def duration(span: timedelta) -> int:
+    """Give a duration as Redis keeps it, in milliseconds."""
+    return int(span.total_seconds() * 1000)
 
 
 @dataclass(slots=True)
@@ -144,6 +149,14 @@ class Call:
 
 
 NOBODY = Call()
+
+
+@dataclass(slots=True)
+class Watch:
+    """What one who takes back work remembers, in ms of Redis' clock: the last look, and before when nothing ends."""
+
+    seen: int = 0
+    hold: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, not a f
 
 
 class StoreFull(Exception):  # noqa: N818 - see above
-    """Redis is out of memory: it answers, but keeps nothing more."""
+    """Redis is out of memory, or something else that new mail needs has run out: nothing more is kept for now."""
 
 
 class UnsafeStore(Exception):  # noqa: N818 - see above
@@ -46,7 +46,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except redis.exceptions.OutOfMemoryError as error:
-        raise StoreFull(str(error)) from error
+        raise StoreFull(f"Redis is full: {error}") from error
     except redis.exceptions.NoScriptError:
         raise
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
@@ -56,7 +56,7 @@ def store_errors() -> Iterator[None]:
     except redis.exceptions.ResponseError as error:
         text = str(error)
         if "OOM" in text:
-            raise StoreFull(text) from error
+            raise StoreFull(f"Redis is full: {text}") from error
         if text.startswith(("MISCONF", "LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS")):
             raise StoreUnavailable(f"Redis cannot write: {text}") from error
         raise

@@ -1,40 +1,33 @@
-"""Keep a part of Redis' memory free of new mail, so that the work on old mail, which needs some too, can go on.
+"""How full Redis is: the messages in the ledger, and the memory in use beside what new mail may fill of it.
 
-A Redis that new mail has filled to the brim takes no job and no lease either: nothing would ever leave it again. So
-the door closes earlier, with `StoreFull`, and opens again as mail is settled. A Redis without `maxmemory` has no brim
-that it could tell of.
+A Redis that new mail has filled to the brim takes no job and no lease either: nothing would ever leave it again. So a
+part of `maxmemory` is kept free for the work on old mail, which needs some too. A Redis without `maxmemory` has no brim
+that it could tell of. Raises `StoreUnavailable`.
 """
 
-import time
-from collections.abc import Callable
+import asyncio
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.store.connection import StoreFull, store_errors
+from pipeline.store.connection import store_errors
 
 SHARE = 10  # one part in ten of maxmemory is kept free
 LEAST = 16 << 20  # octets that are kept free at least, or half of a smaller maxmemory: connections need them
-AGE = 0.25  # seconds for which a reading counts
 
 
-class Headroom:
-    """The door's look at the memory of Redis, of one process."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Messages in the ledger, octets of memory in use, and those that new mail may fill (0: Redis has no bound)."""
 
-    def __init__(self, redis: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._redis = redis
-        self._clock = clock
-        self._read = float("-inf")
-        self._used = 0
-        self._bound = 0
+    messages: int
+    used: int
+    bound: int
 
-    async def take(self, size: int) -> None:
-        """Ask for room for so many octets of new mail. Raises `StoreFull`, `StoreUnavailable`."""
-        if self._clock() - self._read >= AGE:
-            with store_errors():
-                memory = await self._redis.info("memory")
-            self._read = self._clock()
-            self._used = int(memory["used_memory"])
-            most = int(memory.get("maxmemory", 0))
-            self._bound = most - max(most // SHARE, min(LEAST, most // 2))
-        if self._bound and self._used + size > self._bound:
-            raise StoreFull(f"{self._used} octets of Redis' memory are in use, and new mail may fill {self._bound}")
-        self._used += size
+
+async def read(redis: Any, prefix: str) -> Reading:
+    """Look at Redis, in one round trip."""
+    with store_errors():
+        memory, messages = await asyncio.gather(redis.info("memory"), redis.zcard(f"{prefix}messages"))
+    most = int(memory.get("maxmemory", 0))
+    bound = most - max(most // SHARE, min(LEAST, most // 2))
+    return Reading(int(messages), int(memory["used_memory"]), bound)

@@ -3,7 +3,8 @@
 It is the truth; a Dramatiq message is only a nudge to look here. Groups are the unit that moves: "<message>/<n>,<n>"
 names recipients of one message, and a group stands in exactly one place: the list before a stage, the ready queue of
 a destination, a claim, the schedule, or among the held. Every change is one Lua script, fenced by the claim it rests
-on: `commit` returns None when the lease was lost, and then nothing was written.
+on: `commit` returns None when the lease was lost, and then nothing was written. Leases are durations on the clock of
+Redis, which all share; due times are moments, and the clock's own look at them counts.
 
 Raises `StoreUnavailable` and `StoreFull` (see `connection`), and nothing else for what Redis does.
 """
@@ -22,6 +23,8 @@ from pipeline.store.changes import (
     Committed,
     Stored,
     Taken,
+    Watch,
+    duration,
     group_of,
     milliseconds,
     number_of,
@@ -91,12 +94,12 @@ class Ledger:
 
     # Working
 
-    async def claim(self, list_: str, token: str, count: int, until: datetime) -> list[str]:
+    async def claim(self, list_: str, token: str, count: int, lease: timedelta) -> list[str]:
         """Take up to `count` groups from a list (`place:<stage>` or `ready:<destination>`) under the token's lease."""
-        return [group for group, _ in (await self.take(list_, token, count, until, bring="")).groups]
+        return [group for group, _ in (await self.take(list_, token, count, lease, bring="")).groups]
 
     async def take(
-        self, list_: str, token: str, count: int, until: datetime, *, bring: str = "rows", call: Call = NOBODY
+        self, list_: str, token: str, count: int, lease: timedelta, *, bring: str = "rows", call: Call = NOBODY
     ) -> Taken:
         """Take as `claim` does, with what is needed to work on the groups.
 
@@ -106,15 +109,14 @@ class Ledger:
         kind, _, name = list_.partition(":")
         nudge = f"to:{name}" if kind == "ready" else name
         left, more, *found = await self._run(
-            "take", list_, token, count, milliseconds(until), bring, nudge,
+            "take", list_, token, count, duration(lease), bring, nudge,
             call.helper, call.connections, SMALL, int(call.wait * 1000),
         )  # fmt: skip
         return Taken([(group.decode(), values) for group, *values in found], int(left), more == 1, more == 2)
 
-    async def extend(self, token: str, until: datetime) -> None:
-        """Prolong a lease that is still ours."""
-        with store_errors():
-            await self.redis.zadd(f"{self.prefix}claims", {token: milliseconds(until)}, xx=True)
+    async def extend(self, token: str, lease: timedelta, slot: str = "") -> None:
+        """Prolong a lease that is still ours, and our slot at a destination."""
+        await self._run("extend", token, duration(lease), slot)
 
     async def commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Make verdicts true. None: the lease was lost, somebody else has the group, and nothing was written."""
@@ -135,9 +137,9 @@ class Ledger:
         """Put claimed groups (all of them if none are named) back where they came from; returns the lists."""
         return tuple(name.decode() for name in await self._run("giveback", token, *groups))
 
-    async def set_aside(self, token: str, group: str, until: datetime) -> bool:
-        """Let a claimed group rest until then, out of the way of others; `reap` brings it back. False: lease lost."""
-        return bool(await self._run("aside", token, group, milliseconds(until)))
+    async def set_aside(self, token: str, group: str, rest: timedelta) -> bool:
+        """Let a claimed group rest for a while, out of the way of others; `reap` brings it back. False: lease lost."""
+        return bool(await self._run("aside", token, group, duration(rest)))
 
     async def load(self, groups: Sequence[str]) -> list[Message | None]:
         """Fetch the messages that groups name, each with just those recipients; None where it is gone.
@@ -189,17 +191,9 @@ class Ledger:
         with store_errors():
             return int(await self.redis.llen(f"{self.prefix}ready:{destination}"))
 
-    async def open_slot(self, destination: str, token: str, limit: int, now: datetime, until: datetime) -> bool:
+    async def open_slot(self, destination: str, token: str, limit: int, lease: timedelta) -> bool:
         """Take one of the connections that a destination may have at a time, over all workers on all hosts."""
-        return bool(await self._run("slot", destination, token, limit, milliseconds(now), milliseconds(until)))
-
-    async def extend_slot(self, destination: str, token: str, until: datetime) -> None:
-        """Prolong a slot that is still ours."""
-        with store_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                pipe.zadd(f"{self.prefix}slots:{destination}", {token: milliseconds(until)}, xx=True)
-                pipe.pexpire(f"{self.prefix}slots:{destination}", 600_000)  # a long job must not lose the limit
-                await pipe.execute()
+        return bool(await self._run("slot", destination, token, limit, duration(lease)))
 
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""
@@ -242,30 +236,29 @@ class Ledger:
             head = await self.redis.zrange(f"{self.prefix}schedule", 0, 0, withscores=True)
         return datetime.fromtimestamp(head[0][1] / 1000, tz=UTC) if head else None
 
-    async def reap(self, now: datetime, count: int = 100) -> list[tuple[str, str, int]]:
-        """End claims whose lease is over; returns (token, list, groups) for each list that got groups back."""
-        flat = await self._run("reap", milliseconds(now), count)
+    async def reap(
+        self, patience: timedelta = timedelta(0), watch: Watch | None = None, count: int = 100
+    ) -> list[tuple[str, str, int]]:
+        """End claims whose lease is over; returns (token, list, groups) for each list that got groups back.
+
+        `patience` is what `watch` grants once more to all when Redis was away, or its clock was set: a lease.
+        """
+        watch = watch or Watch()
+        watch.seen, watch.hold, *flat = await self._run("reap", count, watch.seen, watch.hold, duration(patience))
         triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return [(token.decode(), name.decode(), int(groups)) for token, name, groups in triples]
 
     async def waiting_places(self, stages: Sequence[str]) -> list[str]:
         """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
-        with store_errors():
-            found = [
-                stage
-                for stage in stages
-                if await self.redis.llen(f"{self.prefix}place:{stage}") and await self._fresh(stage)
-            ]
-            cursor = 0
-            while True:
+        found = await self._run("sweep", *(f"place:{stage}" for stage in stages))
+        cursor = 0
+        while True:
+            with store_errors():
                 cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=500)
-                if members:
-                    found += [f"to:{name.decode()}" for name in await self._run("sweep", *members)]
-                if not cursor:
-                    return found
-
-    async def _fresh(self, name: str) -> bool:
-        return bool(await self.redis.set(f"{self.prefix}nudge:{name}", 1, nx=True, px=20_000))
+            if members:
+                found += await self._run("sweep", *(b"ready:" + name for name in members))
+            if not cursor:
+                return [name.decode() for name in found]
 
     # What operators see and do
 

@@ -16,11 +16,13 @@ import pytest
 
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.responses import Lifetimes, rcode_failure, read
+from ops.lab.nameserver import both_ways
 from stages.answer import Absent, Failed, Failure, Found, Question, Security
 from stages.records import TLSA
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 QUESTION = Question("_25._tcp.mx.example", "TLSA")
+PATIENCE = 60  # seconds; every answer comes at once, and on a busy machine a little later
 Answering = Callable[[dns.message.Message], bytes | None]
 
 
@@ -54,7 +56,7 @@ class _Udp(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def serving(udp: Answering, tcp: Answering | None = None) -> AsyncIterator[Server]:
-    """Serve DNS on loopback over UDP, and over TCP on the same port if told so."""
+    """Serve DNS on loopback over UDP, and over TCP on the same port if told so; else the port refuses TCP."""
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (size,) = struct.unpack("!H", await reader.readexactly(2))
@@ -64,15 +66,16 @@ async def serving(udp: Answering, tcp: Answering | None = None) -> AsyncIterator
         writer.close()
 
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(udp), local_addr=("127.0.0.1", 0))
-    port = transport.get_extra_info("sockname")[1]
-    server = await asyncio.start_server(stream, "127.0.0.1", port) if tcp else None
+    port, listening, datagrams = both_ways("127.0.0.1")
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(udp), sock=datagrams)
+    server = await asyncio.start_server(stream, sock=listening) if tcp else None
     try:
         yield Server("127.0.0.1", port)
     finally:
         transport.close()
         if server is not None:
             server.close()
+        listening.close()
 
 
 LARGE = [f"_25._tcp.mx.example. 60 TLSA 3 1 2 {number:0128x}" for number in range(40)]
@@ -85,15 +88,15 @@ async def test_a_truncated_answer_is_fetched_over_tcp() -> None:
         return reply(query, flags=dns.flags.TC).to_wire()
 
     async with serving(cut, lambda query: reply(query, *LARGE).to_wire(max_size=65535)) as server:
-        response = await exchange(server, QUESTION, patience=2)
+        response = await exchange(server, QUESTION, patience=PATIENCE)
     assert sum(len(rrset) for rrset in response.answer) == len(LARGE)
     async with serving(cut) as server:
         with pytest.raises(NoResponse) as caught:
-            await exchange(server, QUESTION, patience=2)
-    assert caught.value.failure in {Failure.NETWORK, Failure.TRUNCATED}
+            await exchange(server, QUESTION, patience=PATIENCE)
+    assert caught.value.failure is Failure.NETWORK
     async with serving(cut, cut) as server:  # cut off over TCP as well
         with pytest.raises(NoResponse) as caught:
-            await exchange(server, QUESTION, patience=2)
+            await exchange(server, QUESTION, patience=PATIENCE)
     assert caught.value.failure is Failure.TRUNCATED
 
 
@@ -106,8 +109,8 @@ async def test_the_question_asks_for_dnssec() -> None:
         return reply(query).to_wire()
 
     async with serving(note) as server:
-        await exchange(server, QUESTION, patience=2)
-        await exchange(server, QUESTION, patience=2, checking_disabled=True)
+        await exchange(server, QUESTION, patience=PATIENCE)
+        await exchange(server, QUESTION, patience=PATIENCE, checking_disabled=True)
     assert all(query.ednsflags & dns.flags.DO and query.payload == 1232 for query in seen)
     assert [bool(query.flags & dns.flags.CD) for query in seen] == [False, True]
     assert all(query.flags & dns.flags.AD for query in seen)
@@ -117,8 +120,8 @@ async def test_octets_that_are_no_message_are_malformed() -> None:
     """DANE-10 (RFC 7672 2.1.2): garbage is a failed lookup."""
     async with serving(lambda _query: b"\x00\x01garbage") as server:
         with pytest.raises(NoResponse) as caught:
-            await exchange(server, QUESTION, patience=0.3)
-    assert caught.value.failure in {Failure.MALFORMED, Failure.TIMEOUT}
+            await exchange(server, QUESTION, patience=PATIENCE)
+    assert caught.value.failure is Failure.MALFORMED
 
 
 def _other_id(wire: bytes) -> bytes:
@@ -156,7 +159,7 @@ async def test_what_does_not_fit_the_question_is_no_answer(spoil: Callable[[byte
 
     async with serving(cut if tcp else answering, answering if tcp else None) as server:
         with pytest.raises(NoResponse) as caught:
-            await exchange(server, question, patience=2)
+            await exchange(server, question, patience=PATIENCE)
     assert caught.value.failure is Failure.MALFORMED
 
 
@@ -178,7 +181,7 @@ async def test_what_does_not_fit_is_passed_over_where_others_can_send() -> None:
         lambda: _Twice(lambda query: reply(query).to_wire()), local_addr=("127.0.0.1", 0)
     )
     server = Server("0.0.0.0", transport.get_extra_info("sockname")[1])  # this host, by no loopback address
-    assert rcode_failure(await exchange(server, QUESTION, patience=2)) is None
+    assert rcode_failure(await exchange(server, QUESTION, patience=PATIENCE)) is None
     transport.close()
 
 
@@ -193,17 +196,17 @@ async def test_a_resolver_may_answer_in_capitals() -> None:
         return query.to_wire()[:2] + b"\x81\x05" + bytes(8)
 
     async with serving(capitals) as server:
-        assert rcode_failure(await exchange(server, QUESTION, patience=2)) is None
+        assert rcode_failure(await exchange(server, QUESTION, patience=PATIENCE)) is None
     async with serving(refused) as server:
-        assert rcode_failure(await exchange(server, QUESTION, patience=2)) is Failure.REFUSED
+        assert rcode_failure(await exchange(server, QUESTION, patience=PATIENCE)) is Failure.REFUSED
 
 
 async def test_a_message_of_too_many_records_is_not_read() -> None:
     """SEC-60: the header says how many records there are, before any of them costs time."""
     async with serving(lambda query: reply(query, *LARGE[:5]).to_wire()) as server:
-        await exchange(server, QUESTION, patience=2, most_records=6)  # an EDNS record comes with them
+        await exchange(server, QUESTION, patience=PATIENCE, most_records=6)  # an EDNS record comes with them
         with pytest.raises(NoResponse, match="more than 5 records") as caught:
-            await exchange(server, QUESTION, patience=2, most_records=5)
+            await exchange(server, QUESTION, patience=PATIENCE, most_records=5)
     assert caught.value.failure is Failure.INDETERMINATE
 
 
@@ -211,7 +214,7 @@ async def test_a_connection_that_ends_too_early_is_an_answer_cut_off() -> None:
     """DANE-51 (RFC 7766): what ends in the middle over TCP is no answer."""
     async with serving(lambda query: reply(query, flags=dns.flags.TC).to_wire(), lambda _query: None) as server:
         with pytest.raises(NoResponse) as caught:
-            await exchange(server, QUESTION, patience=2)
+            await exchange(server, QUESTION, patience=PATIENCE)
     assert caught.value.failure is Failure.TRUNCATED
 
 

@@ -68,7 +68,7 @@ async def test_one_plain_zone_beside_fifty_hostile_ones() -> None:
 
             found = await asyncio.gather(*map(ask, crowd()))
             assert found[-1] is Status.SECURE
-            assert set(found[:-1]) == {Status.BOGUS, Status.INDETERMINATE}
+            assert set(found[:-1]) == {Status.INDETERMINATE}
             places.append(finished.index(PLAIN.name))
     assert sorted(places)[1] < HOSTILE // 10
 
@@ -90,7 +90,7 @@ def slices(story: Story, budget: Budget) -> Iterator[bool]:
             wanted = next(work) if wanted is None else work.send(reply(wanted))
 
 
-@pytest.mark.parametrize("number", [0, 2], ids=["signatures that fit no key", "denials without signatures"])
+@pytest.mark.parametrize("number", [0, 2], ids=["signatures that fit no key", "denials that prove nothing"])
 def test_a_slice_is_a_few_checks_and_no_more(number: int) -> None:
     """SEC-64: between two pauses there are at most as many checks as begin a slice and one record set may cost."""
     rules = Rules(checks=64)
@@ -105,9 +105,10 @@ def test_a_slice_is_a_few_checks_and_no_more(number: int) -> None:
 def test_many_iterations_are_computed_when_the_others_have_had_their_turn() -> None:
     """SEC-61, SEC-64: the proof of a zone that wants a hundred iterations for each name begins a slice of its own."""
     budget = Budget(Rules())
-    seen = [(paused, budget.hashes) for paused in slices(crowd()[1], budget)]
-    assert seen[-1] == (True, 0)
-    assert budget.hashes > 0
+    *_, last = ((paused, budget.hashes) for paused in slices(crowd()[1], budget))
+    paused, hashes = last
+    assert paused
+    assert hashes == 0 < budget.hashes
 
 
 async def test_the_least_costly_goes_first_one_in_each_turn_of_the_loop() -> None:

@@ -183,6 +183,11 @@ def test_a_resolver_that_does_not_answer(cli: Run) -> None:
         (("a" * 64, "MX"), "is no domain name"),
         (("x\N{SNOWMAN}-.lab", "MX"), "is no domain name"),
         (("ee-311.lab", "MX", "--server", "resolver.example"), "--server 'resolver.example': write an address"),
+        (("ee-311.lab", "MX", "--server", "127.0.0.1@65536"), "--server '127.0.0.1@65536': write an address"),
+        (("ee-311.lab", "MX", "--server", "127.0.0.1@0"), "--server '127.0.0.1@0': write an address"),
+        (("ee-311.lab", "MX", "--at", "0001-01-01"), "--at '0001-01-01': write a time of the years 1970 to 9000"),
+        (("ee-311.lab", "MX", "--at", "9999-12-31"), "--at '9999-12-31': write a time of the years 1970 to 9000"),
+        (("ee-311.lab", "MX", "--anchor", "octets.key"), "--anchor octets.key: trust anchors: octet 2 is no text"),
         (("ee-311.lab", "MX", "--at", "noon"), "--at 'noon': write a time such as 2026-11-20T12:00Z"),
         (("ee-311.lab", "MX", "--anchor", "none.key"), "--anchor none.key: cannot be read: no such file or directory"),
         (
@@ -194,6 +199,7 @@ def test_a_resolver_that_does_not_answer(cli: Run) -> None:
 def test_what_cannot_be_asked_is_one_sentence(dig: Dig, place: Path, arguments: tuple[str, ...], wanted: str) -> None:
     """A name, type, server, time or file that is none is named, with status 2: nothing was found bogus."""
     (place / "bad.key").write_text("; my anchors\nhello\n")
+    (place / "octets.key").write_bytes(b". \xff\xfe")
     result = dig(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1

@@ -13,7 +13,7 @@ from stages.contract import Owed
 from stages.message import MessageId, State
 from stages.reason import Reason
 from tests.ops.conftest import Run, WithLedger
-from tests.pipeline.test_ledger import NOW, message
+from tests.pipeline.test_ledger import LEASE, NOW, message
 
 WHY = Reason("deliver", "smtp.connect", "4.4.1", "no route to mx.example.com")
 
@@ -21,7 +21,7 @@ WHY = Reason("deliver", "smtp.connect", "4.4.1", "no route to mx.example.com")
 async def deferred(ledger: Ledger) -> None:
     """Keep M1 with two recipients: u0 waits for a retry, u1 is ready for its destination."""
     await ledger.accept(message(), b"Subject: x\r\n\r\nhello\r\n")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     first = message().recipients[0]
     at = NOW + timedelta(minutes=30)
@@ -88,7 +88,7 @@ def test_bounce_owes_the_sender_a_report(kept: Run, ledger: WithLedger) -> None:
     assert kept("queue", "bounce", "M1/0", "--reason", "the domain is gone").exit_code == 0
 
     async def owed(ledger: Ledger) -> Owed:
-        ((group, row),) = (await ledger.take("place:bounce", "t", 10, NOW, bring="item:bounce")).groups
+        ((group, row),) = (await ledger.take("place:bounce", "t", 10, LEASE, bring="item:bounce")).groups
         assert group == "M1/0!failed"
         assert row[0] is not None
         return decode(Owed, row[0])
@@ -109,7 +109,7 @@ def test_drop_settles_without_a_report(kept: Run, ledger: WithLedger) -> None:
     async def left(ledger: Ledger) -> list[str]:
         with pytest.raises(KeyError):
             await ledger.content(MessageId("M1"))
-        return await ledger.claim("place:bounce", "t", 10, NOW)
+        return await ledger.claim("place:bounce", "t", 10, LEASE)
 
     assert ledger(left) == []
     assert kept("queue", "list").stdout == ""
@@ -120,7 +120,7 @@ def test_busy_mail_is_left_alone(kept: Run, ledger: WithLedger) -> None:
 
     async def claimed(ledger: Ledger) -> None:
         await ledger.accept(message(count=1), b"x")
-        await ledger.claim("place:route", "worker", 1, NOW)
+        await ledger.claim("place:route", "worker", 1, LEASE)
 
     ledger(claimed)
     result = kept("queue", "drop", "M1")

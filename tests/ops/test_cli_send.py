@@ -149,17 +149,35 @@ def test_100_mb_need_a_limit_that_allows_them(kept: Run, ledger: WithLedger, pla
 
 
 def test_a_full_redis_is_told(redis_url: str, kept: Run) -> None:
-    """SUB-31: `send` names the server that is full; sendmail says "try again" with 75; afterwards mail goes again."""
+    """SUB-31: `send` and sendmail say what ran out, and "try again" with 75; afterwards mail goes again."""
     with Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1024)
         try:
             full = kept("send", "-", input=MAIL)
-            assert (full.exit_code, full.stdout) == (1, "")
-            assert "is full" in full.stderr
+            assert (full.exit_code, full.stdout) == (75, "")
+            assert "try again later" in full.stderr
+            assert "octets of Redis' memory are in use" in full.stderr
             assert kept("sendmail", "-t", "-i", input=MAIL).exit_code == 75
         finally:
             client.config_set("maxmemory", 0)
     assert kept("send", "-", input=MAIL).exit_code == 0
+
+
+def test_a_full_queue_is_told(kept: Run, ledger: WithLedger, place: Path) -> None:
+    """SUB-31: what is kept is told with its id, then the limit in one sentence, with 75; sendmail says the same."""
+    files = [f"{number}.eml" for number in range(4)]
+    for name in files:
+        (place / name).write_bytes(MAIL)
+    full = kept("send", *files, BACKPRESSURE__MAX_QUEUE="2", BACKPRESSURE__SLOW_QUEUE="1")
+    assert full.exit_code == 75
+    assert sorted(full.stdout.split()) == sorted(stored.message.id for stored, _ in ledger(kept_mail))
+    assert len(full.stdout.split()) == 2
+    (line,) = full.stderr.splitlines()
+    assert line.startswith("danepipe: nothing more can be kept now, try again later: the queue holds ")
+    assert line.endswith("and backpressure.max_queue is 2")
+    again = kept("sendmail", "-t", "-i", input=MAIL, BACKPRESSURE__MAX_QUEUE="2")
+    assert (again.exit_code, again.stdout) == (75, "")
+    assert "the queue holds 2 messages, and backpressure.max_queue is 2" in again.stderr
 
 
 def test_sendmail_takes_out_an_old_return_path(kept: Run, ledger: WithLedger) -> None:

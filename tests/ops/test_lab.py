@@ -26,6 +26,7 @@ import pytest_asyncio
 
 from ops.lab.demo import possible
 from ops.lab.mailhost import free_port
+from ops.lab.nameserver import both_ways
 from ops.lab.scenario import Damage, Host, Outcome, Scenario, State, Way
 from ops.lab.scenarios import ALL, named
 from ops.lab.unbound import NoUnbound, find_unbound
@@ -290,6 +291,19 @@ async def test_one_port_is_free_everywhere_or_nowhere() -> None:
             one.close()
     with pytest.raises(OSError, match="no port is free"):
         free_port(["192.0.2.1"], tries=2)
+
+
+async def test_one_port_is_free_both_ways_or_no_way() -> None:
+    """RFC 7766: a nameserver has the same port for TCP and UDP, whatever others have, or says that there is none."""
+    port, *sockets = both_ways("127.0.0.1")
+    try:
+        assert {one.getsockname()[1] for one in sockets} == {port}
+        assert [one.type for one in sockets] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+    finally:
+        for one in sockets:
+            one.close()
+    with pytest.raises(OSError, match="free for both UDP and TCP"):
+        both_ways("192.0.2.1", tries=2)
 
 
 # Certificates and TLSA records

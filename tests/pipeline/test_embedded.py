@@ -1,7 +1,7 @@
 """The private Redis: the program in the wheel serves as well as the system's, with what mail needs of it."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,7 @@ async def test_the_server_in_the_wheel_keeps_mail(tmp_path: Path) -> None:
         assert await check_safety(client, allow_unsafe=False) == []
         if start == 0:
             assert await ledger.accept(message(), b"x\r\n") is True
-        later = datetime.now(UTC) + timedelta(minutes=1)
-        assert await ledger.claim("place:route", "t", 10, later) == ["M1/0,1"]
+        assert await ledger.claim("place:route", "t", 10, timedelta(minutes=1)) == ["M1/0,1"]
         assert await ledger.give_back("t") == ("place:route",)
         await client.aclose()
         await server.stop()

@@ -25,6 +25,7 @@ from stages.message import (
 from stages.reason import Reason
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LEASE = timedelta(minutes=1)
 KEY = "mx:example.com:25:dane"
 
 
@@ -41,6 +42,13 @@ def message(name: str = "M1", count: int = 2) -> Message:
         for n in range(count)
     )
     return Message(MessageId(name), envelope, recipients)
+
+
+async def passes(redis: Any, time: timedelta) -> None:
+    """Let leases and slots be as if so much time had passed: they rest on the clock of Redis, which nobody can set."""
+    for key in [b"dp:claims", *await redis.keys("dp:slots:*")]:
+        for token in await redis.zrange(key, 0, -1):
+            await redis.zincrby(key, -time.total_seconds() * 1000, token)
 
 
 @pytest.fixture
@@ -65,22 +73,22 @@ async def test_accepting_twice_changes_nothing(ledger: Ledger) -> None:
     await ledger.accept(message(), b"first")
     assert await ledger.accept(message(), b"second") is None
     assert await ledger.content(MessageId("M1")) == b"first"
-    assert await ledger.claim("place:route", "t", 10, NOW) == ["M1/0,1"]
+    assert await ledger.claim("place:route", "t", 10, LEASE) == ["M1/0,1"]
 
 
 async def test_claim_is_exclusive_and_ordered(ledger: Ledger) -> None:
     """Two claims never share a group, and the oldest comes first."""
     for name in ("M1", "M2", "M3"):
         await ledger.accept(message(name, 1), b"x")
-    assert await ledger.claim("place:route", "a", 2, NOW) == ["M1/0", "M2/0"]
-    assert await ledger.claim("place:route", "b", 2, NOW) == ["M3/0"]
-    assert await ledger.claim("place:route", "c", 2, NOW) == []
+    assert await ledger.claim("place:route", "a", 2, LEASE) == ["M1/0", "M2/0"]
+    assert await ledger.claim("place:route", "b", 2, LEASE) == ["M3/0"]
+    assert await ledger.claim("place:route", "c", 2, LEASE) == []
 
 
 async def test_commit_moves_to_ready_queue_and_schedule(ledger: Ledger) -> None:
     """One commit may send recipients different ways, and each then stands in exactly one place."""
     await ledger.accept(message(), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.to_ready(KEY, "M1/0")
     changes.put(replace(message().recipients[1], state=State.DEFERRED))
@@ -98,9 +106,11 @@ async def test_commit_moves_to_ready_queue_and_schedule(ledger: Ledger) -> None:
 async def test_lost_lease_writes_nothing(ledger: Ledger) -> None:
     """DSN-21: a worker whose lease was reaped cannot settle, so nobody is settled twice: the fence is the claim itself."""
     await ledger.accept(message(), b"x")
-    await ledger.claim("place:route", "slow", 1, NOW)
-    assert await ledger.reap(NOW + timedelta(seconds=1)) == [("slow", "place:route", 1)]
-    await ledger.claim("place:route", "fast", 1, NOW + timedelta(minutes=1))
+    await ledger.claim("place:route", "slow", 1, LEASE)
+    assert await ledger.reap() == []
+    await passes(ledger.redis, LEASE)
+    assert await ledger.reap() == [("slow", "place:route", 1)]
+    await ledger.claim("place:route", "fast", 1, LEASE)
     changes = Changes(settled=2)
     assert await ledger.commit("slow", "M1/0,1", changes) is None
     stored = await ledger.stored(MessageId("M1"))
@@ -112,27 +122,30 @@ async def test_lost_lease_writes_nothing(ledger: Ledger) -> None:
 async def test_extended_lease_is_not_reaped(ledger: Ledger) -> None:
     """Whoever prolongs in time keeps the work; a lease that is gone is not brought back by prolonging it."""
     await ledger.accept(message(), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
-    await ledger.extend("t", NOW + timedelta(minutes=5))
-    assert await ledger.reap(NOW + timedelta(minutes=1)) == []
-    assert len(await ledger.reap(NOW + timedelta(minutes=6))) == 1
-    await ledger.extend("t", NOW + timedelta(minutes=9))
-    assert await ledger.reap(NOW + timedelta(minutes=10)) == []
+    await ledger.claim("place:route", "t", 1, LEASE)
+    await passes(ledger.redis, LEASE / 2)
+    await ledger.extend("t", LEASE)
+    await passes(ledger.redis, LEASE * 3 / 4)
+    assert await ledger.reap() == []
+    await passes(ledger.redis, LEASE / 4)
+    assert len(await ledger.reap()) == 1
+    await ledger.extend("t", LEASE)
+    assert not await ledger.redis.exists("dp:claims")
 
 
 async def test_give_back_keeps_order(ledger: Ledger) -> None:
     """Groups given back stand at the head again, in their order."""
     for name in ("M1", "M2", "M3"):
         await ledger.accept(message(name, 1), b"x")
-    await ledger.claim("place:route", "t", 2, NOW)
+    await ledger.claim("place:route", "t", 2, LEASE)
     assert await ledger.give_back("t", ["M1/0", "M2/0"]) == ("place:route",)
-    assert await ledger.claim("place:route", "u", 3, NOW) == ["M1/0", "M2/0", "M3/0"]
+    assert await ledger.claim("place:route", "u", 3, LEASE) == ["M1/0", "M2/0", "M3/0"]
 
 
 async def test_settled_message_leaves_no_content(ledger: Ledger) -> None:
     """With the last recipient settled the octets are deleted, and the record stays for a while to be looked at."""
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes(settled=1)
     changes.put(replace(message(count=1).recipients[0], state=State.DELIVERED))
     committed = await ledger.commit("t", "M1/0", changes)
@@ -149,7 +162,7 @@ async def test_settled_message_leaves_no_content(ledger: Ledger) -> None:
 async def test_notice_owed_keeps_the_message(ledger: Ledger) -> None:
     """A failed recipient's message is kept until the stage that rules on notices has ruled (DSN-04)."""
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     failed = replace(message(count=1).recipients[0], state=State.FAILED, reason=Reason("route", "c", "5.1.2", "no"))
     owed = Owed(NoticeKind.FAILED, replace(message(count=1), recipients=(failed,)))
     changes = Changes(settled=1)
@@ -159,7 +172,7 @@ async def test_notice_owed_keeps_the_message(ledger: Ledger) -> None:
     assert committed is not None
     assert (committed.open, committed.nudges) == (1, ("bounce",))
     assert await ledger.content(MessageId("M1")) == b"x"
-    ((group, row),) = (await ledger.take("place:bounce", "b", 1, NOW, bring="item:bounce")).groups
+    ((group, row),) = (await ledger.take("place:bounce", "b", 1, LEASE, bring="item:bounce")).groups
     assert row[0] is not None
     assert decode(Owed, row[0]) == owed
     done = await ledger.commit("b", group, Changes(settled=1, forget=["item:bounce"]))
@@ -177,40 +190,40 @@ async def test_notices_go_to_the_stage_that_the_line_names(redis: Any, by: str) 
     if by == "move":
         assert await ledger.move(failed, "failed", NOW, owed) == "moved"
     else:
-        await ledger.claim("place:route", "t", 1, NOW)
+        await ledger.claim("place:route", "t", 1, LEASE)
         changes = Changes(settled=1)
         changes.put(failed)
         changes.owe(owed)
         committed = await ledger.commit("t", "M1/0", changes)
         assert committed is not None
         assert committed.nudges == ("report",)
-    ((_, row),) = (await ledger.take("place:report", "b", 1, NOW, bring="item:report")).groups
+    ((_, row),) = (await ledger.take("place:report", "b", 1, LEASE, bring="item:report")).groups
     assert row == [encode(Owed, owed)]
 
 
 async def test_due_mail_enters_the_first_stage_again(ledger: Ledger) -> None:
     """The schedule hands a group back when its time has come, and not before (RFC 5321 4.5.4.1)."""
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.later("M1/0", NOW + timedelta(minutes=30))
     await ledger.commit("t", "M1/0", changes)
     await ledger.redis.delete("dp:nudge:route")
     assert await ledger.due(NOW + timedelta(minutes=29)) == (0, False)
     assert await ledger.due(NOW + timedelta(minutes=30)) == (1, True)
-    assert await ledger.claim("place:route", "t2", 1, NOW) == ["M1/0"]
+    assert await ledger.claim("place:route", "t2", 1, LEASE) == ["M1/0"]
 
 
 @pytest.mark.parametrize("target", ["held", "route", "dropped"])
 async def test_operator_moves_one_of_several(ledger: Ledger, target: str) -> None:
     """Moving one recipient by hand leaves the others of its group where they were."""
     await ledger.accept(message(count=3), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.to_ready(KEY, "M1/0,1,2")
     await ledger.commit("t", "M1/0,1,2", changes)
     assert await ledger.move(message().recipients[1], target, NOW) == "moved"
-    assert await ledger.claim(f"ready:{KEY}", "d", 9, NOW) == ["M1/0,2"]
+    assert await ledger.claim(f"ready:{KEY}", "d", 9, LEASE) == ["M1/0,2"]
     stored = await ledger.stored(MessageId("M1"))
     assert stored is not None
     assert stored.open == (2 if target == "dropped" else 3)
@@ -219,7 +232,7 @@ async def test_operator_moves_one_of_several(ledger: Ledger, target: str) -> Non
 async def test_operator_cannot_move_what_is_in_a_workers_hands(ledger: Ledger) -> None:
     """A claimed recipient is busy: no hand can pull it from under a delivery."""
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     assert await ledger.move(message().recipients[0], "held", NOW) == "busy"
     unknown = replace(message().recipients[0], id=RecipientId("M9/0"))
     assert await ledger.move(unknown, "held", NOW) == "unknown"
@@ -229,7 +242,7 @@ async def test_a_hand_that_knows_an_old_state_moves_nothing(ledger: Ledger) -> N
     """What an operator read before a worker changed it cannot undo that: no copy is made twice (SMTP-57)."""
     (old,) = message(count=1).recipients
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.put(replace(old, copied=True))
     changes.to_ready(KEY, "M1/0")
@@ -241,7 +254,7 @@ async def test_a_hand_that_knows_an_old_state_moves_nothing(ledger: Ledger) -> N
 async def test_a_hand_leaves_no_item_behind(ledger: Ledger) -> None:
     """What was handed to a stage goes with the recipient that an operator takes out of its place."""
     await ledger.accept(message(count=1), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.to_place("exclude", "M1/0", b"{}")
     await ledger.commit("t", "M1/0", changes)
@@ -253,24 +266,28 @@ async def test_a_group_set_aside_lets_others_pass_and_comes_back(ledger: Ledger)
     """A group over which a stage broke rests out of the way, an operator can reach it, and it comes back in time."""
     for name in ("M1", "M2"):
         await ledger.accept(message(name, 1), b"x")
-    await ledger.claim("place:route", "t", 2, NOW)
-    assert await ledger.set_aside("t", "M1/0", NOW + timedelta(seconds=30))
-    assert await ledger.set_aside("t", "M2/0", NOW + timedelta(seconds=30))
-    assert not await ledger.set_aside("t", "M2/0", NOW)
-    assert await ledger.claim("place:route", "u", 2, NOW) == []
+    await ledger.claim("place:route", "t", 2, LEASE)
+    assert await ledger.set_aside("t", "M1/0", LEASE)
+    assert await ledger.set_aside("t", "M2/0", LEASE)
+    assert not await ledger.set_aside("t", "M2/0", LEASE)
+    assert await ledger.claim("place:route", "u", 2, LEASE) == []
     assert await ledger.move(message("M1", 1).recipients[0], "held", NOW) == "moved"
-    assert await ledger.reap(NOW + timedelta(seconds=29)) == []
-    assert await ledger.reap(NOW + timedelta(seconds=30)) == [("aside:M2/0", "place:route", 1)]
-    assert await ledger.claim("place:route", "u", 2, NOW) == ["M2/0"]
+    await passes(ledger.redis, LEASE / 2)
+    assert await ledger.reap() == []
+    await passes(ledger.redis, LEASE / 2)
+    assert await ledger.reap() == [("aside:M2/0", "place:route", 1)]
+    assert await ledger.claim("place:route", "u", 2, LEASE) == ["M2/0"]
 
 
 async def test_slots_hold_over_all_workers(ledger: Ledger) -> None:
     """SMTP-38 (RFC 5321 4.5.4.1): no more connections than the limit, over all workers; an expired slot frees itself."""
-    later = NOW + timedelta(minutes=1)
-    assert await ledger.open_slot(KEY, "a", 2, NOW, later)
-    assert await ledger.open_slot(KEY, "b", 2, NOW, later)
-    assert not await ledger.open_slot(KEY, "c", 2, NOW, later)
-    assert await ledger.open_slot(KEY, "c", 2, later + timedelta(seconds=1), later + timedelta(minutes=1))
+    assert await ledger.open_slot(KEY, "a", 2, LEASE)
+    assert await ledger.open_slot(KEY, "b", 2, LEASE)
+    assert not await ledger.open_slot(KEY, "c", 2, LEASE)
+    await ledger.extend("a", 2 * LEASE, KEY)
+    await passes(ledger.redis, LEASE)
+    assert await ledger.open_slot(KEY, "c", 2, LEASE)
+    assert not await ledger.open_slot(KEY, "b", 2, LEASE)
     assert await ledger.close_slot(KEY, "c") == 0
 
 
@@ -287,7 +304,7 @@ async def test_sweep_finds_what_stands_still(ledger: Ledger) -> None:
 async def test_mail_that_comes_back_is_found_by_the_sweep(ledger: Ledger, by: str) -> None:
     """A ready queue is visited again however mail came into it, also after it had been emptied and forgotten."""
     await ledger.accept(message(), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.to_ready(KEY, "M1/0,1")
     await ledger.commit("t", "M1/0,1", changes)
@@ -295,11 +312,12 @@ async def test_mail_that_comes_back_is_found_by_the_sweep(ledger: Ledger, by: st
         await ledger.redis.srem("dp:destinations", KEY)
         assert await ledger.move(message().recipients[0], "held", NOW) == "moved"
     else:
-        await ledger.claim(f"ready:{KEY}", "dead", 1, NOW)
-        assert await ledger.open_slot(KEY, "other", 1, NOW, NOW + timedelta(minutes=1))
+        await ledger.claim(f"ready:{KEY}", "dead", 1, LEASE)
+        assert await ledger.open_slot(KEY, "other", 1, LEASE)
         assert await ledger.close_slot(KEY, "other") == 0  # the queue is empty: forgotten
         if by == "reap":
-            assert await ledger.reap(NOW + timedelta(seconds=1)) == [("dead", f"ready:{KEY}", 1)]
+            await passes(ledger.redis, LEASE)
+            assert await ledger.reap() == [("dead", f"ready:{KEY}", 1)]
         else:
             assert await ledger.give_back("dead") == (f"ready:{KEY}",)
     await ledger.redis.delete(f"dp:nudge:to:{KEY}")
@@ -309,11 +327,11 @@ async def test_mail_that_comes_back_is_found_by_the_sweep(ledger: Ledger, by: st
 async def test_sweep_forgets_idle_destinations(ledger: Ledger) -> None:
     """A destination without mail costs nothing for ever: the sweep drops it, and mail brings it back."""
     await ledger.accept(message(), b"x")
-    await ledger.claim("place:route", "t", 1, NOW)
+    await ledger.claim("place:route", "t", 1, LEASE)
     changes = Changes()
     changes.to_ready(KEY, "M1/0,1")
     await ledger.commit("t", "M1/0,1", changes)
-    await ledger.claim(f"ready:{KEY}", "u", 1, NOW)
+    await ledger.claim(f"ready:{KEY}", "u", 1, LEASE)
     await ledger.commit("u", "M1/0,1", Changes(settled=2))
     assert await ledger.waiting_places([]) == []
     assert await ledger.redis.scard("dp:destinations") == 0

@@ -28,12 +28,11 @@ from pipeline.store.ledger import Ledger
 from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, Message, MessageId, Recipient, State, recipient_id
 from stages.reason import Reason
-from tests.pipeline.test_ledger import NOW, message
+from tests.pipeline.test_ledger import LEASE, NOW, message, passes
 
 DESTINATIONS = ("mx:example.com:25:dane", "mx:example.net:25:dane")
 STAGES = ("route", "exclude", "bounce")
 LISTS = tuple(f"place:{stage}" for stage in STAGES) + tuple(f"ready:{destination}" for destination in DESTINATIONS)
-LEASE = timedelta(seconds=60)
 WHY = Reason("test", "test.code", "4.0.0", "because")
 FATES = st.lists(
     st.sampled_from(("ready 0", "ready 1", "exclude", "later", "hold", "delivered", "failed", "copy")),
@@ -69,7 +68,8 @@ class Law(RuleBasedStateMachine):
 
     async def _everything_is_found(self) -> None:
         far = self.now + timedelta(days=9)
-        while await self.ledger.reap(far):
+        await passes(self.redis, timedelta(days=9))
+        while await self.ledger.reap():
             pass
         while (await self.ledger.due(far))[0]:
             pass
@@ -103,7 +103,7 @@ class Law(RuleBasedStateMachine):
         list_ = data.draw(st.sampled_from(self.holding))
         self.tokens += 1
         token = f"t{self.tokens}"
-        groups = self.run(self.ledger.claim(list_, token, most, self.now + LEASE))
+        groups = self.run(self.ledger.claim(list_, token, most, LEASE))
         if groups:
             self.claims[token] = groups
 
@@ -192,7 +192,7 @@ class Law(RuleBasedStateMachine):
         token = data.draw(st.sampled_from(sorted(self.claims)))
         group = data.draw(st.sampled_from(self.claims[token]))
         self._done_with(token, group)
-        self.run(self.ledger.set_aside(token, group, self.now + LEASE))
+        self.run(self.ledger.set_aside(token, group, LEASE))
 
     @precondition(lambda self: self.count)
     @rule(data=st.data(), hand=st.sampled_from(sorted(HANDS)), stale=st.booleans())
@@ -211,13 +211,14 @@ class Law(RuleBasedStateMachine):
         """Time passes: leases end, mail is due, the sweep runs; workers notice none of it."""
         self.now += timedelta(seconds=seconds)
         self.run(self.ledger.due(self.now))
-        self.run(self.ledger.reap(self.now))
+        self.run(passes(self.redis, timedelta(seconds=seconds)))
+        self.run(self.ledger.reap())
         self.run(self.ledger.waiting_places(STAGES))
 
     @rule(destination=st.sampled_from(DESTINATIONS))
     def connect(self, destination: str) -> None:
         """A connection opens and closes, which may forget an idle destination."""
-        self.run(self.ledger.open_slot(destination, "slot", 1, self.now, self.now + LEASE))
+        self.run(self.ledger.open_slot(destination, "slot", 1, LEASE))
         self.run(self.ledger.close_slot(destination, "slot"))
 
     @invariant()

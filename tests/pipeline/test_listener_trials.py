@@ -204,7 +204,10 @@ async def test_redis_fills_up_in_the_middle_of_a_session(tmp_path: Path) -> None
         assert (await _send(client, b"Subject: full\r\n\r\nx")).startswith("452 4.3.1")
         assert len(await _kept(spine)) == 1
         await spine.redis.config_set("maxmemory", 0)
-        assert (await _send(client, b"Subject: after\r\n\r\nx")).startswith("250")
+        async with asyncio.timeout(10):  # the door looks four times a second
+            while (reply := await _send(client, b"Subject: after\r\n\r\nx")).startswith("452 4.3.1"):
+                continue
+        assert reply.startswith("250")
         assert len(await _kept(spine)) == 2
 
 

@@ -1,5 +1,5 @@
--- Set a claimed group aside until a time: it keeps its place in name, others pass, and the reaper brings it back.
--- ARGV: prefix, token, group, until (ms). Returns 0 if the lease was lost, else 1.
+-- Set a claimed group aside for a time: it keeps its place in name, others pass, and the reaper brings it back.
+-- ARGV: prefix, token, group, rest (ms). Returns 0 if the lease was lost, else 1.
 local p, token, group = ARGV[1], ARGV[2], ARGV[3]
 local claim = p .. 'claim:' .. token
 local list = redis.call('HGET', claim, group)
@@ -10,5 +10,5 @@ if redis.call('HLEN', claim) <= 1 then
   redis.call('ZREM', p .. 'claims', token)
 end
 redis.call('HSET', p .. 'claim:aside:' .. group, '', list, group, list)
-redis.call('ZADD', p .. 'claims', ARGV[4], 'aside:' .. group)
+redis.call('ZADD', p .. 'claims', clock() + ARGV[4], 'aside:' .. group)
 return 1

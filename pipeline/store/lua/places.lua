@@ -1,8 +1,18 @@
--- Put before every script: a ready queue that holds something is among the destinations that the sweep visits.
+-- Put before every script: a ready queue that holds something is among the destinations that the sweep visits, and
+-- leases rest on the clock of Redis alone, which all workers share, whatever their own clocks say.
 local NUDGE = 20000 -- ms for which a nudge is taken to be on its way, if nobody says otherwise
 local WORKED = 5000 -- ms after its last batch for which a worker is taken to be at a list
+local HUSHED = 120000 -- ms for which a place is hushed at most: what lasts longer is older than a clock that was put back
 local AGAIN = 1000 -- ms between two calls for one more worker at the same list
 local EACH = 10 -- groups that wait for each open connection before another one is worth its handshake
+local function clock() -- ms
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- Leases and slots that end later than any can were made before the clock was put back.
+local function cap(key, most, ends)
+  for _, token in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. most, '+inf')) do redis.call('ZADD', key, ends, token) end
+end
 local function push(where, list, group)
   redis.call(where, ARGV[1] .. list, group)
   local destination = string.match(list, '^ready:(.*)$')

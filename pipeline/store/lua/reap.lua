@@ -1,8 +1,17 @@
 -- End the claims whose lease is over: their groups go back to where they came from; those set aside, to its end.
--- ARGV: prefix, now (ms), at most. Returns flat triples: token, list, number of groups.
+-- Where nobody looked for a while, Redis was away or its clock was set: nobody could prolong a lease either, and whoever
+-- is alive will, so all of them are given one more lease's time.
+-- ARGV: prefix, at most, when the caller looked last (ms; 0: never), before when nothing ends (ms), lease (ms).
+-- Returns {now, before when nothing ends, token, list, number of groups, ...}.
 local p = ARGV[1]
-local out = {}
-for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. 'claims', '-inf', ARGV[2], 'LIMIT', 0, tonumber(ARGV[3]))) do
+local now, seen, hold, lease = clock(), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if math.abs(now - seen) > lease / 3 then
+  hold = now + lease
+  if lease > 0 then cap(p .. 'claims', now + lease, now + lease) end
+end
+local out = {now, hold}
+if now < hold then return out end
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. 'claims', '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))) do
   local claim = p .. 'claim:' .. token
   local where = string.sub(token, 1, 6) == 'aside:' and 'RPUSH' or 'LPUSH'
   local counts = {}

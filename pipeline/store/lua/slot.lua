@@ -1,8 +1,10 @@
 -- Open a connection slot of a destination, so that limits hold across workers on all hosts.
--- ARGV: prefix, destination, token, limit, now (ms), slot end (ms). Returns 1 if opened, 0 if all are taken.
+-- ARGV: prefix, destination, token, limit, lease (ms). Returns 1 if opened, 0 if all are taken.
 local key = ARGV[1] .. 'slots:' .. ARGV[2]
-redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[5])
+local now, lease = clock(), tonumber(ARGV[5])
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+cap(key, now + 2 * lease, now + lease)
 if redis.call('ZCARD', key) >= tonumber(ARGV[4]) then return 0 end
-redis.call('ZADD', key, ARGV[6], ARGV[3])
+redis.call('ZADD', key, now + lease, ARGV[3])
 redis.call('PEXPIRE', key, 600000)
 return 1

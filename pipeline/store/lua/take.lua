@@ -1,5 +1,5 @@
 -- Take up to n groups from the head of a list under a lease, with what is needed to work on them in the same trip.
--- ARGV: prefix, list (without prefix), token, n, lease end (ms), what comes with each group ('' nothing, 'rows' the
+-- ARGV: prefix, list (without prefix), token, n, lease (ms), what comes with each group ('' nothing, 'rows' the
 --   envelope and the recipients, 'mail' those and the content up to the given size, else the hash of its payload),
 --   the nudge of this list, the nudge that asks for one more worker, connections that the destination may have
 --   (0: no bound), size (octets), ms for which the caller waits for mail to come if there is none now (0: not at all).
@@ -25,7 +25,7 @@ end
 for first = 1, #fields, 4000 do
   redis.call('HSET', claim, unpack(fields, first, math.min(first + 3999, #fields)))
 end
-redis.call('ZADD', p .. 'claims', ARGV[5], token)
+redis.call('ZADD', p .. 'claims', clock() + ARGV[5], token)
 redis.call('SET', nudge, 1, 'PX', WORKED)
 local with = ARGV[6]
 local out = {redis.call('LLEN', p .. list), 0}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from delivery.dnssec.anchors import Anchors
 from delivery.local import LocalSettings, LocalValidator
 from delivery.nameserver import Server
+from ops.lab.nameserver import both_ways
 from stages.answer import Absent, Answer, Failed, Failure, Found, Question, Security
 from tests.dnssec.authority import answer
 from tests.dnssec.zones import NOW, Denial, Tree, Zone
@@ -114,18 +115,22 @@ class _Lab:
 def _lab() -> Iterator[_Lab]:
     errors: list[Mapping[str, Any]] = []
     with asyncio.Runner() as runner:
+        liar = _Liar()
+        port, tcp, udp = both_ways("127.0.0.1")
 
-        async def opened() -> tuple[_Liar, int]:
-            liar = _Liar()
-            tcp = await asyncio.start_server(liar.stream, "127.0.0.1", 0)
-            port = tcp.sockets[0].getsockname()[1]
-            await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", port))
-            return liar, port
+        async def opened() -> tuple[asyncio.Server, asyncio.DatagramTransport]:
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, sock=udp)
+            return await asyncio.start_server(liar.stream, sock=tcp), transport
 
-        liar, port = runner.run(opened())
+        async def close() -> None:
+            server.close()
+            transport.close()
+
+        server, transport = runner.run(opened())
         runner.get_loop().set_exception_handler(lambda _loop, context: errors.append(context))
         validator = LocalValidator(LocalSettings(Anchors.parse(TREES[0].anchor), patience=5), lambda: NOW)
         yield _Lab(liar, Server("127.0.0.1", port), validator, errors, runner.run)
+        runner.run(close())
 
 
 # Changes

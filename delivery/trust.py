@@ -112,7 +112,7 @@ class Examination:
                 "so its word on DNSSEC is not believed"
             )
         failed = [str(outcome) for outcome in self.outcomes if not outcome.passed]
-        what = "fails its self-test" if self.source is Source.TRUSTED else "gives no answers that can be proven"
+        what = "gives no answers that can be proven" if self.source is Source.LOCAL else "fails its self-test"
         return f"the resolver {self.server} {what}: {'; '.join(failed)}" if failed else ""
 
 

@@ -26,10 +26,19 @@ class Clock:
         self._tick = tick.total_seconds()
         self._swept: datetime | None = None
         self._watch = Watch()
+        self._bodies: asyncio.Task[None] | None = None
         self._away = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until `stop` is set. Redis being away is waited out."""
+        try:
+            await self._tick_until(stop)
+        finally:
+            if self._bodies is not None:
+                self._bodies.cancel()
+                await asyncio.gather(self._bodies, return_exceptions=True)
+
+    async def _tick_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self.step()
@@ -62,6 +71,9 @@ class Clock:
         if self._swept is None or not timedelta(0) <= now - self._swept < SWEEP:  # a clock may be put back
             self._swept = now
             await self._spine.nudge(await ledger.waiting_places([stage.name for stage in self._places()]))
+            if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):
+                # beside the rest, as the list may be long
+                self._bodies = asyncio.create_task(ledger.bodies.sweep())
 
     def _places(self) -> tuple[Stage, ...]:
         return (*self._spine.line.messages, self._spine.line.notices)

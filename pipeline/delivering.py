@@ -19,6 +19,7 @@ from pipeline.desk import Desk, StageBroke
 from pipeline.store.changes import Call, Changes, Row, Taken
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.content import ContentGone
 from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
@@ -61,6 +62,8 @@ class Deliverer(Desk):
                     await self._drain(stage, token, handed, policy, deque(held), under_way)
                 except (StoreFull, StoreUnavailable):
                     raise
+                except ContentGone as gone:
+                    await self._hold(stage, key, token, under_way[gone.message], gone)
                 except Exception as error:
                     if not under_way:  # it broke between two messages
                         log.emit("stage.error", level="error", stage=stage.name, group="", error=repr(error))
@@ -104,7 +107,7 @@ class Deliverer(Desk):
                     continue
                 self._log_plan(handed, message, hand)
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
-                yield Parcel(message, partial(self._content, message.id, hand.content))
+                yield Parcel(message, partial(self._content, message, hand.content))
 
         async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
             async for attempt in attempts:
@@ -136,7 +139,7 @@ class Deliverer(Desk):
         held.extend(hands(self.ledger, taken, "mail"))
         return taken.parked
 
-    async def _content(self, message: MessageId, given: bytes | None) -> bytes:
+    async def _content(self, message: Message, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)
 
     def _log_plan(self, handed: "Handed", message: Message, hand: "Hand") -> None:
@@ -189,6 +192,18 @@ class Deliverer(Desk):
         await self._commit_share(
             stage, key, token, work.group, work.message, verdicts,
             [replace(self._noted(one, reason), state=State.HELD) for one in taken],
+        )  # fmt: skip
+
+    async def _hold(self, stage: Stage, key: str, token: str, work: "_UnderWay", gone: ContentGone) -> None:
+        """Hold a group whose content is lost: an operator may bring it back, and nobody is told what is not so."""
+        log.emit("body.gone", level="error", message=gone.message, where=gone.where)
+        ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
+        text = f"{gone}; bring it back and release the message, or return or drop it"
+        reason = Reason("queue", "queue.content_gone", "4.3.0", text)
+        left = [one for one in work.message.recipients if one.id not in ruled]
+        await self._commit_share(
+            stage, key, token, work.group, work.message, work.verdicts,
+            [replace(self._noted(one, reason), state=State.HELD) for one in left],
         )  # fmt: skip
 
 

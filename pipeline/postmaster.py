@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from delivery.dsn import DsnSettings, compose
+from pipeline import log
 from pipeline.accept.door import RecipientRequest, Submission, prepare
+from pipeline.store.content import ContentGone
 from pipeline.store.ledger import Ledger
 from stages.contract import Notice
 from stages.message import Message, MessageId, Notify, Origin
@@ -39,7 +41,11 @@ class Postmaster:
             raise ValueError(f"a notice about {notice.message.id} has no sender to go to")
         now = self._now()
         identifier = report_id(notice)
-        original = await self._ledger.content(notice.message.id)
+        try:
+            original = await self._ledger.content(notice.message)
+        except ContentGone as gone:  # what it has to say is true without what it is about
+            log.emit("body.gone", level="error", message=gone.message, where=gone.where)
+            original = b""
         report = compose(
             notice, original, self._settings, f"<{identifier}@{self._hostname}>", f"={identifier}=", now,
         )  # fmt: skip

@@ -63,7 +63,8 @@ class Listen(Section):
     certificate: Path | None = Field(None, description="certificate chain (PEM) for STARTTLS")
     key: Path | None = Field(None, description="private key (PEM) of the certificate")
     timeout: Duration = Field(timedelta(minutes=5), description="longest silence of a client")
-    max_connections: Positive = Field(1000, description="most connections at a time")
+    max_connections: Positive = Field(1000, description="most connections at a time, of each process")
+    processes: Positive = Field(1, description="processes that listen on this port and share the connections")
 
     @field_validator("allow")
     @classmethod
@@ -96,9 +97,19 @@ class RedisSection(Section):
 
 
 class Store(Section):
-    """`[store]`: data on this machine."""
+    """`[store]`: data on this machine, and the content of mail where it is not in Redis."""
 
     dir: Path = Field(Path("./var"), description="directory of the embedded Redis and of small files")
+    content: str = Field("redis", description='where the content of mail is: "redis", "file:///..." or "s3://..."')
+
+    @field_validator("content")
+    @classmethod
+    def _place(cls, address: str) -> str:
+        if address != "redis" and not re.fullmatch(r"file:///[^?#]+|s3://[^/?#]+(/[^?#]*)?", address):
+            raise ValueError(
+                f"{address!r} is no place for content: write 'redis', 'file:///directory' or 's3://bucket/prefix'"
+            )
+        return address
 
 
 class NegativeAnchor(Section):

@@ -29,7 +29,7 @@ from pipeline.postmaster import Postmaster
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import check_safety, connect
-from pipeline.store.content import Bodies, content_store, unbind
+from pipeline.store.content import Bodies, content_directory, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
@@ -70,9 +70,16 @@ def redis_url(config: Config) -> str:
     return f"unix://{socket_path(config.store.dir)}"
 
 
+def bodies_of(config: Config, redis: Any) -> Bodies | None:
+    """Make what keeps the content of mail outside Redis, without a look at it; None if Redis keeps it."""
+    store = content_store(config.store.content)
+    return None if store is None else Bodies(store, redis)
+
+
 def _disks(config: Config) -> list[Path]:
     """Name the directories known here that grow with the mail."""
     embedded = [config.store.dir] if config.redis.url == "embedded" else []
+    embedded += [directory] if (directory := content_directory(config.store.content)) is not None else []
     return [*embedded, *([config.log.file.parent] if config.log.file is not None else [])]
 
 
@@ -87,9 +94,7 @@ def check_parts(config: Config) -> None:
 class Spine:
     """Redis and what stands on it, for one process."""
 
-    def __init__(
-        self, config: Config, redis: Any, line: Line, nudge: Nudge, bodies: Bodies | None = None
-    ) -> None:
+    def __init__(self, config: Config, redis: Any, line: Line, nudge: Nudge, bodies: Bodies | None = None) -> None:
         self.config = config
         self.redis = redis
         self.line = line
@@ -107,16 +112,20 @@ class Spine:
         """
         line = build(config.pipeline.stages)
         redis = connect(redis_url(config))
+        bodies = bodies_of(config, redis)
         try:
             faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
             for fault in faults:
                 log.emit("redis.unsafe", level="warning", text=fault)
-            spine = cls(config, redis, line, nudge or _enqueue(config))
+            await (unbind(redis) if bodies is None else bodies.bind())
+            spine = cls(config, redis, line, nudge or _enqueue(config), bodies)
             try:
                 yield spine
             finally:
                 await spine._pressure.close()
         finally:
+            if bodies is not None:
+                await bodies.aclose()
             await redis.aclose()
 
     async def submit(self, submission: Submission) -> MessageId:

@@ -3,8 +3,10 @@
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -63,3 +65,15 @@ def silent_port() -> Iterator[int]:
     with socket.socket(type=socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
         yield int(deaf.getsockname()[1])
+
+
+@contextmanager
+def small_disk(directory: Path, size: int) -> Iterator[None]:
+    """Mount a file system of so many octets for the while, which only root may, or skip the test; see `program`."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        _without("needs to mount a tmpfs, which only root may")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)

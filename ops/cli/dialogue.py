@@ -12,7 +12,7 @@ import sys
 import threading
 from dataclasses import replace
 
-from ops.cli.parts import listener_settings
+from ops.cli.listeners import listener_settings
 from pipeline.accept.channel import Channel
 from pipeline.accept.smtp import Session, Submit
 from pipeline.config import Config

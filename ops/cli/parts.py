@@ -1,40 +1,55 @@
 """`danepipe accept`, `work` and `clock`: the parts of danepipe one by one, each until a signal ends it."""
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import click
 
+from ops.cli.listeners import Listeners, check_listener, listener_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run
 from ops.supervise import Stop, supervisor_gone
 from pipeline import log
-from pipeline.accept.smtp import Listener, ListenerError, ListenerSettings
+from pipeline.accept.smtp import Listener, ListenerError
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.line import build
 from pipeline.spine import Spine, utc_now
-from pipeline.worker import Workers, WorkSettings
+from pipeline.worker import Workers, WorkSettings, settle
 
 
 @click.command()
+@click.option("--processes", type=click.IntRange(min=1), help="Processes on the port; default: listen.processes.")
+@click.option("--share-port", is_flag=True, help="Listen beside other processes that do the same.")
 @click.pass_context
-def accept(context: click.Context) -> None:
+def accept(context: click.Context, processes: int | None, *, share_port: bool) -> None:
     """Run the SMTP listener that takes mail in."""
     config = configuration(context)
     check_line(config)
+    processes = processes or config.listen.processes
 
     async def listen(spine: Spine, ended: Awaitable[object]) -> None:
+        settle()
         try:
-            listener = Listener(listener_settings(config), spine.submit)
+            listener = Listener(replace(listener_settings(config), share_port=share_port), spine.submit)
             await listener.start()
         except ListenerError as error:
             raise Fault(str(error)) from error
         await ended
         await listener.close()
 
-    run(_part(config, "accept", listen), config)
+    async def several(_spine: Spine, ended: Awaitable[object]) -> None:
+        listeners = Listeners(config, processes)
+        listeners.start()
+        await ended
+        await listeners.stop()
+
+    if processes > 1:
+        if not share_port:
+            check_listener(config, processes)
+        run(_part(config, "accept", several, announce=False), config)
+    else:
+        run(_part(config, "accept", listen), config)
 
 
 @click.command()
@@ -115,24 +130,6 @@ async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spi
     finally:
         for task in (ended, asked, orphaned):
             task.cancel()
-
-
-def listener_settings(config: Config) -> ListenerSettings:
-    """Make the settings of the listener."""
-    listen = config.listen
-    address, _, port = listen.smtp.rpartition(":")
-    return ListenerSettings(
-        address=address.strip("[]"),
-        port=int(port),
-        hostname=config.hostname,
-        max_size=listen.max_size,
-        max_recipients=listen.max_recipients,
-        allow=tuple(ipaddress.ip_network(network) for network in listen.allow),
-        certificate=listen.certificate,
-        key=listen.key,
-        timeout=listen.timeout,
-        max_connections=listen.max_connections,
-    )
 
 
 def work_settings(config: Config) -> WorkSettings:

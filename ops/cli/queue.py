@@ -17,6 +17,7 @@ from pipeline import log
 from pipeline.config import a_label_pattern
 from pipeline.spine import Spine, utc_now
 from pipeline.store.changes import Stored
+from pipeline.store.content import ContentGone
 from stages.contract import NoticeKind, Owed
 from stages.message import FINAL, MessageId, Recipient, State
 from stages.reason import Reason
@@ -73,9 +74,11 @@ def show(context: click.Context, message: str, *, as_json: bool, content: bool) 
             stored = await _stored(spine, message)
             if content:
                 try:
-                    octets = await spine.ledger.content(stored.message.id)
+                    octets = await spine.ledger.content(stored.message)
                 except KeyError:
                     raise Fault(f"{message} is settled: its content is not kept any more") from None
+                except ContentGone as gone:
+                    raise Fault(f"{gone}: bring it back, or return or drop the message") from None
                 click.echo(octets, nl=False)
                 return
             rows = [describe(stored, recipient) for recipient in stored.message.recipients]

@@ -21,7 +21,7 @@ from pipeline.embedded import NoRedis
 from pipeline.line import LineError
 from pipeline.spine import Spine, check_parts
 from pipeline.store.codec import CodecError
-from pipeline.store.connection import StoreFull, StoreUnavailable, UnsafeStore
+from pipeline.store.connection import ContentUnavailable, StoreFull, StoreUnavailable, UnsafeStore
 
 T = TypeVar("T")
 EX_TEMPFAIL = 75  # sysexits.h: nothing is wrong with what was asked, it may be asked again
@@ -63,7 +63,9 @@ def run(work: Coroutine[Any, Any, T], config: Config) -> T:
 
 
 def away(config: Config, error: StoreUnavailable) -> str:
-    """Say that Redis is away, and what to do about it."""
+    """Say that Redis, or the store of content, is away, and what to do about it."""
+    if isinstance(error, ContentUnavailable):
+        return f"store.content: {error}"
     if config.redis.url == "embedded":
         return (
             f"nothing runs with the data directory {config.store.dir}: start danepipe up, "

@@ -9,26 +9,23 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 
 import click
 
 from delivery.resolver import Resolver
-from ops.cli.parts import listener_settings, work_settings
+from ops.cli.listeners import GRACE, Listeners, check_listener, listener_settings
+from ops.cli.parts import work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
 from ops.supervise import LONGEST_PAUSE, STEADY, Keeper, Stop
 from ops.validation import in_words
 from pipeline import log
-from pipeline.accept.smtp import ListenerError, tls_context
 from pipeline.config import Config
 from pipeline.embedded import EmbeddedRedis, NoRedis, find_redis
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers
 from stages.policy import Mode, OnFailure, dane_policy
-
-GRACE = 10.0  # seconds for the listener and the clock to end
 
 _ANY = "Name one in dns.servers that can be reached: any resolver that passes DNSSEC records on will do"
 _VALIDATING = (
@@ -44,31 +41,12 @@ def up(context: click.Context) -> None:
     """Run all of danepipe on this machine until a signal ends it."""
     config = configuration(context)
     check_line(config)
-    _check_listener(config)
+    check_listener(config, config.listen.processes)
     if config.redis.url == "embedded":
         with _alone(config):
             run(_up(config), config)
     else:
         run(_up(config), config)
-
-
-def _check_listener(config: Config) -> None:
-    """Find out now what would end the listener later. Raises `Fault`."""
-    settings = listener_settings(config)
-    try:
-        tls_context(settings)
-    except ListenerError as error:
-        raise Fault(str(error)) from error
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.address, settings.port))
-        except OSError as error:
-            raise Fault(
-                f"listen.smtp ({config.origin('listen.smtp')}): cannot listen on {config.listen.smtp}: "
-                f"{(error.strerror or str(error)).lower()}; end what listens there, or name another port"
-            ) from error
 
 
 @contextlib.contextmanager
@@ -124,9 +102,8 @@ class _Parts:
 
     def __init__(self, config: Config) -> None:
         environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
-        command = [sys.executable, "-m", "ops.cli"]
-        self.accept = Keeper("accept", [*command, "accept"], environ)
-        self.clock = Keeper("clock", [*command, "clock"], environ)
+        self.accept = Listeners(config, config.listen.processes)
+        self.clock = Keeper("clock", [sys.executable, "-m", "ops.cli", "clock"], environ)
         self.workers = Workers(work_settings(config))
 
     async def start(self) -> None:
@@ -152,7 +129,7 @@ class _Parts:
         return fast
 
     async def _stop(self) -> None:
-        await self.accept.stop(GRACE)
+        await self.accept.stop()
         await asyncio.gather(self.clock.stop(GRACE), self.workers.stop())
 
 

@@ -43,6 +43,7 @@ class ListenerSettings:
     key: Path | None = None
     timeout: timedelta = timedelta(minutes=5)
     max_connections: int = 1000
+    share_port: bool = False  # with other processes of the same user that ask for it, too
 
     def allows(self, peer: str) -> bool:
         """Tell whether a client may send mail through this server."""

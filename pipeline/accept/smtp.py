@@ -1,8 +1,8 @@
 """The SMTP listener: a socket, a session for each client, a certificate where one is configured.
 
-`Listener` runs from `start` to `close`; what is said to a client is in `session`. A certificate that cannot be loaded
-and a port that is in use stop the start with a `ListenerError`. At the end messages under way are finished, and the
-other clients hear 421.
+`Listener` runs from `start` to `close`; what is said to a client is in `session`. Several processes may share a port
+(SO_REUSEPORT): the system spreads the connections among them. A certificate that cannot be loaded and a port that is in
+use stop the start with a `ListenerError`. At the end messages under way are finished, and the other clients hear 421.
 """
 
 import asyncio
@@ -54,8 +54,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                self._connected, settings.address, settings.port, backlog=1024, reuse_address=True
-            )
+                self._connected, settings.address, settings.port, backlog=1024, reuse_address=True,
+                reuse_port=settings.share_port or None,
+            )  # fmt: skip
         except OSError as error:
             raise ListenerError(
                 f"listen.smtp: cannot listen on {settings.address}:{settings.port}: {error.strerror or error}"

@@ -24,6 +24,10 @@ class StoreFull(Exception):  # noqa: N818 - see above
     """Redis is out of memory, or something else that new mail needs has run out: nothing more is kept for now."""
 
 
+class ContentUnavailable(StoreUnavailable):
+    """The store of content outside Redis cannot be reached, or is not there: nothing was promised."""
+
+
 class UnsafeStore(Exception):  # noqa: N818 - see above
     """The Redis would lose mail; the text says which setting and what it must be."""
 

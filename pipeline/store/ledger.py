@@ -32,6 +32,7 @@ from pipeline.store.changes import (
 )
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import store_errors
+from pipeline.store.content import Bodies, ContentGone
 from stages.contract import Owed
 from stages.message import FINAL, Envelope, Message, MessageId, Recipient
 
@@ -43,7 +44,8 @@ SMALL = 65_536  # octets of content that come with a message that is taken to be
 class Ledger:
     """All states of all messages.
 
-    Accepted mail and due retries enter at stage `first`; what is owed to senders goes to stage `notices`.
+    Accepted mail and due retries enter at stage `first`; what is owed to senders goes to stage `notices`. Content is
+    in Redis with the rest, or in `bodies`.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Ledger:
         first: str = "route",
         notices: str = "bounce",
         retention: timedelta = timedelta(hours=1),
+        bodies: Bodies | None = None,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
         self.first = first
         self.notices = notices
+        self.bodies = bodies
         self._retention = int(retention.total_seconds())
         texts = {path.stem: path.read_bytes() for path in _LUA.glob("*.lua")}
         shared = texts.pop("places")
@@ -80,16 +84,19 @@ class Ledger:
         for recipient in message.recipients:
             pairs += [number_of(recipient.id), encode(Recipient, recipient)]
         group = group_of(message.id, (number_of(recipient.id) for recipient in message.recipients))
+        put = None if self.bodies is None else await self.bodies.put(message, content)
         kept = await self._run(
             "accept",
             message.id,
             milliseconds(message.envelope.accepted),
             encode(Envelope, message.envelope),
-            content,
+            content if self.bodies is None else b"",
             self.first,
             group,
             *pairs,
         )
+        if self.bodies is not None and put is not None and kept:
+            await self.bodies.confirm(message, content, put)
         return None if kept == 0 else kept == 2
 
     # Working
@@ -128,10 +135,17 @@ class Ledger:
         for group, changes in settled:
             flat += (group, changes.json(self.notices))
         results = await self._run("commit", token, self._retention, *flat)
+        ended = [(group, result[2]) for (group, _), result in zip(settled, results, strict=True) if result[0]]
+        await self._let_go([(MessageId(group.partition("/")[0]), at) for group, at in ended if at])
         return [
-            Committed(int(result[1]), tuple(nudge.decode() for nudge in result[2:])) if result[0] else None
+            Committed(int(result[1]), tuple(nudge.decode() for nudge in result[3:])) if result[0] else None
             for result in results
         ]
+
+    async def _let_go(self, settled: Sequence[tuple[MessageId, str | bytes]]) -> None:
+        """Delete the content of settled messages, each with when it was accepted, that was not in Redis."""
+        if self.bodies is not None and settled:
+            await self.bodies.delete([(message, int(at)) for message, at in settled])
 
     async def give_back(self, token: str, groups: Sequence[str] = ()) -> tuple[str, ...]:
         """Put claimed groups (all of them if none are named) back where they came from; returns the lists."""
@@ -169,13 +183,22 @@ class Ledger:
         recipients = tuple(decode(Recipient, value) for value in row[1:] if value is not None)
         return Message(MessageId(message), decode(Envelope, row[0]), recipients)
 
-    async def content(self, message: MessageId) -> bytes:
-        """Fetch the octets of a message. Raises KeyError if it is settled and gone."""
+    async def content(self, message: Message) -> bytes:
+        """Fetch the octets of a message. Raises KeyError if it is settled, and `ContentGone` if they are lost.
+
+        What was accepted before the content moved out of Redis is there still, so both places are asked.
+        """
         with store_errors():
-            body: bytes | None = await self.redis.get(f"{self.prefix}body:{message}")
-        if body is None:
-            raise KeyError(message)
-        return body
+            body: bytes | None = await self.redis.get(f"{self.prefix}body:{message.id}")
+        if body is None and self.bodies is not None:
+            body = await self.bodies.get(message)
+        if body is not None:
+            return body
+        with store_errors():
+            waits = await self.redis.zscore(f"{self.prefix}messages", message.id)
+        if waits is None:
+            raise KeyError(message.id)
+        raise ContentGone(message.id, "Redis" if self.bodies is None else self.bodies.where)
 
     # Nudges
 
@@ -318,7 +341,10 @@ class Ledger:
             self._retention,
             self.notices,
         )
-        return str(result.decode())
+        outcome, _, at = result.decode().partition(" ")
+        if at:
+            await self._let_go([(MessageId(message), at)])
+        return str(outcome)
 
 
 def _read(message: MessageId, row: Mapping[bytes, bytes]) -> Stored:

@@ -164,7 +164,10 @@ def test_what_was_believed_before() -> None:
     assert not by_word.differs(by_word)
     assert not lost.differs(by_word)
     assert together(by_word, by_proof).passed
-    assert not together(by_word, Examination(SERVER, bad, trusted=True, source=Source.LOCAL)).passed
+    unproven = Examination(SERVER, bad, trusted=True, source=Source.LOCAL)
+    assert not together(by_word, unproven).passed
+    assert "gives no answers that can be proven: " in unproven.fault
+    assert "fails its self-test: " in together(lost, by_proof).fault  # its records may well be proven
 
 
 def test_the_event_says_source_reason_and_where_nothing_is_validated() -> None:

@@ -108,7 +108,7 @@ def test_drop_settles_without_a_report(kept: Run, ledger: WithLedger) -> None:
 
     async def left(ledger: Ledger) -> list[str]:
         with pytest.raises(KeyError):
-            await ledger.content(MessageId("M1"))
+            await ledger.content(message())
         return await ledger.claim("place:bounce", "t", 10, LEASE)
 
     assert ledger(left) == []

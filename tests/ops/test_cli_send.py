@@ -20,7 +20,7 @@ MAIL = b"From: a@example.com\nTo: b@example.org\nBcc: c@example.org\nSubject: x\
 async def kept_mail(ledger: Ledger) -> list[tuple[Stored, bytes]]:
     """Fetch all messages with their contents."""
     page, _ = await ledger.page()
-    return [(stored, await ledger.content(stored.message.id)) for stored in page]
+    return [(stored, await ledger.content(stored.message)) for stored in page]
 
 
 def test_ids_are_of_kept_messages(kept: Run, ledger: WithLedger, place: Path) -> None:

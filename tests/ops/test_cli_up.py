@@ -210,6 +210,64 @@ async def test_the_parts_one_by_one(start: Start, environ: dict[str, str], redis
     assert [(await said(part))[0] for part in parts] == [0, 0, 0]
 
 
+async def taken(environ: dict[str, str], connections: int) -> set[int]:
+    """Send a message over each of so many connections at a time; give the processes that took them."""
+    host, _, port = environ["DANEPIPE_LISTEN__SMTP"].rpartition(":")
+    clients = [aiosmtplib.SMTP(hostname=host, port=int(port)) for _ in range(connections)]
+    await asyncio.gather(*(client.connect() for client in clients))
+    replies = [
+        await client.sendmail("a@example.com", ["b@example.org"], b"Subject: x\r\n\r\nx\r\n") for client in clients
+    ]
+    await asyncio.gather(*(client.quit() for client in clients))
+    return {(await logged(environ, "message.accepted", message=text.split()[-1]))["pid"] for _, text in replies}
+
+
+def listeners(environ: dict[str, str]) -> list[int]:
+    """Give the processes that have begun to listen, in order."""
+    return [one["pid"] for one in events(environ) if one["event"] == "listener.started"]
+
+
+async def test_several_processes_listen_on_one_port(start: Start, environ: dict[str, str]) -> None:
+    """SMTP-50: `listen.processes` share the connections; while one is dead the others take mail, and it comes again."""
+    environ["DANEPIPE_LISTEN__PROCESSES"] = "2"
+    up = await start("up")
+    await is_up(up)
+    await until(lambda: len(listeners(environ)) == 2)
+    first, second = listeners(environ)
+    assert await taken(environ, 40) == {first, second}
+    os.kill(first, signal.SIGKILL)
+    await logged(environ, "process.died", worker="accept", status=-9)
+    assert first not in await taken(environ, 5)
+    await until(lambda: len(listeners(environ)) == 3)
+    assert await taken(environ, 40) == {second, listeners(environ)[-1]}
+    up.send_signal(signal.SIGINT)
+    assert (await said(up))[0] == 0
+    assert all(gone(pid) for pid in listeners(environ))
+
+
+async def test_a_shared_port_is_a_taken_one(start: Start, environ: dict[str, str], redis: Any, redis_url: str) -> None:
+    """`accept --processes` runs several; and only those that are told to join them do."""
+    assert await redis.dbsize() == 0
+    environ["DANEPIPE_REDIS__URL"] = redis_url
+    accept = await start("accept", "--processes", "2")
+    await until(lambda: len(listeners(environ)) == 2)
+    for command in (("up",), ("accept",), ("accept", "--processes", "2")):
+        status, _, err = await said(await start(*command))
+        assert status == 1
+        assert f"cannot listen on {environ['DANEPIPE_LISTEN__SMTP']}: " in err
+    beside = await start("accept", "--share-port")
+    await until(lambda: len(listeners(environ)) == 3)
+    assert await taken(environ, 60) == set(listeners(environ))
+    environ["DANEPIPE_LISTEN__SMTP"] = "127.0.0.1:0"
+    status, _, err = await said(await start("accept", "--processes", "2"))
+    assert status == 1
+    assert "port 0 is another one for each of 2 processes" in err
+    for part in (accept, beside):
+        part.send_signal(signal.SIGTERM)
+        assert (await said(part))[0] == 0
+    assert all(gone(pid) for pid in listeners(environ))
+
+
 async def test_up_after_it_was_killed(start: Start, environ: dict[str, str]) -> None:
     """When `up` is killed its children end by themselves, and the next `up` takes over its data directory."""
     up = await start("up")

@@ -49,7 +49,7 @@ async def test_a_server_left_behind_is_ended_first(tmp_path: Path) -> None:
     await server.start()
     assert await left.ended() == 0
     client = connect(server.url)
-    assert await Ledger(client).content(message().id) == b"x\r\n"
+    assert await Ledger(client).content(message()) == b"x\r\n"
     await client.aclose()
     await server.stop()
     assert await server.ended() == 0

@@ -178,7 +178,7 @@ async def _on_redis(directory: Path) -> AsyncIterator[tuple[EmbeddedRedis, Spine
 
 async def _kept(spine: Spine) -> list[bytes]:
     page, _ = await spine.ledger.page()
-    return [await spine.ledger.content(stored.message.id) for stored in page]
+    return [await spine.ledger.content(stored.message) for stored in page]
 
 
 async def test_redis_dies_in_the_middle_of_a_message(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 -- Keep a message: content, envelope, recipients, and its place before the first stage, all or nothing.
--- ARGV: prefix, id, accepted (ms), envelope, content, place, group, then pairs of recipient number and JSON.
+-- ARGV: prefix, id, accepted (ms), envelope, content ('' if it is kept elsewhere), place, group, then pairs of recipient number and JSON.
 -- Returns 0 if the id is known already (accepting again is harmless), 1 kept, 2 kept and the place wants a nudge.
 local p = ARGV[1]
 local id = ARGV[2]
 local key = p .. 'msg:' .. id
 if redis.call('EXISTS', key) == 1 then return 0 end
-redis.call('SET', p .. 'body:' .. id, ARGV[5])
+if ARGV[5] ~= '' then redis.call('SET', p .. 'body:' .. id, ARGV[5]) end
 redis.call('HSET', key, 'envelope', ARGV[4])
 local open = 0
 local where = 'place:' .. ARGV[6] .. '|' .. ARGV[7]

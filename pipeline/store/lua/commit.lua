@@ -2,7 +2,8 @@
 -- ARGV: prefix, token, retention (s), then for each group its name and its changes (JSON):
 --   recipients {number: json}, added [number...], settled n,
 --   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash]
--- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, nudge, nudge, ...}.
+-- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, at, nudge, nudge, ...}, where
+-- `at` is when the message was accepted (ms) if it is settled now and its content is not in Redis, else ''.
 local p, token = ARGV[1], ARGV[2]
 local claim = p .. 'claim:' .. token
 -- A connection that waits at the destination is woken, and is then at work there.
@@ -29,7 +30,7 @@ local function commit(group, json)
       redis.call('HSET', key, 'w:' .. number, where .. '|' .. g)
     end
   end
-  local out = {1, 0}
+  local out = {1, 0, ''}
   for _, entry in ipairs(c.push) do
     push('RPUSH', entry.list, entry.group)
     if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
@@ -49,7 +50,7 @@ local function commit(group, json)
   local open = redis.call('HINCRBY', key, 'open', change)
   out[2] = open
   if open <= 0 then
-    redis.call('DEL', p .. 'body:' .. id)
+    if redis.call('DEL', p .. 'body:' .. id) == 0 then out[3] = redis.call('ZSCORE', p .. 'messages', id) or '' end
     redis.call('ZREM', p .. 'messages', id)
     redis.call('EXPIRE', key, tonumber(ARGV[3]))
   end

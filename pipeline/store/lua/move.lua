@@ -1,7 +1,8 @@
 -- An operator's hand: take one recipient out of where it stands and put it elsewhere. A claimed recipient is busy.
 -- ARGV: prefix, message id, number, target ('route' | 'held' | 'failed' | 'dropped'), now (ms), recipient JSON,
 --       place of the first stage, owed group or '', owed payload, retention (s), stage of notices.
--- Returns 'moved', 'busy' (claimed, or no longer as the recipient JSON knows it), 'settled' or 'unknown'.
+-- Returns 'moved', 'busy' (claimed, or no longer as the recipient JSON knows it), 'settled' or 'unknown'; 'moved <at>' if
+-- the message, accepted at that time (ms), is settled now and its content is not in Redis.
 local p, id, number, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = p .. 'msg:' .. id
 local stands = redis.call('HGET', key, 'w:' .. number)
@@ -42,6 +43,7 @@ if #rest > 0 then
   for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
 end
 local single = id .. '/' .. number
+local out = 'moved'
 redis.call('HSET', key, 'r:' .. number, ARGV[6])
 if target == 'route' then
   redis.call('RPUSH', p .. 'place:' .. ARGV[7], single)
@@ -59,9 +61,9 @@ else
   end
   local open = redis.call('HINCRBY', key, 'open', change)
   if open <= 0 then
-    redis.call('DEL', p .. 'body:' .. id)
+    if redis.call('DEL', p .. 'body:' .. id) == 0 then out = 'moved ' .. (redis.call('ZSCORE', p .. 'messages', id) or '') end
     redis.call('ZREM', p .. 'messages', id)
     redis.call('EXPIRE', key, tonumber(ARGV[10]))
   end
 end
-return 'moved'
+return out

@@ -1,0 +1,143 @@
+"""Faults of processes, of Redis and of its disk. Each is a function of a run; `ALL` in `ops.chaos` names them."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from ops.bench.figures import NotHere
+from ops.chaos.pipe import until
+from ops.chaos.run import Run, World
+from pipeline.embedded import NoRedis
+
+BALLAST = 1 << 20  # octets written at a time
+
+
+@asynccontextmanager
+async def _flow(run: Run, world: World, messages: int, seconds: float) -> AsyncIterator[None]:
+    """Send messages, spread over so many seconds; the block hurts danepipe meanwhile."""
+    sending = asyncio.create_task(world.client.send(messages, rate=messages / seconds))
+    try:
+        yield
+        async with asyncio.timeout(run.size.patience):
+            await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _beat(run: Run, mean: float) -> None:
+    """Let a random time pass."""
+    await asyncio.sleep(run.chance.uniform(0.3, 1.7) * mean)
+
+
+async def kill(run: Run) -> None:
+    """SIGKILL of the listener, a worker or the clock, at random moments."""
+    size = run.size
+    async with run.world() as world, _flow(run, world, size.messages, size.kills * size.beat):
+        world.far.delay = 0.02
+        for number in range(size.kills):
+            await _beat(run, size.beat)
+            name = ("accept", "clock", run.chance.choice(("work1", "work2")))[number % 3]
+            world.pipe.parts[name].signal(signal.SIGKILL)
+            run.faults += 1
+
+
+async def redis_kill(run: Run) -> None:
+    """SIGKILL of Redis, which is started again from its append-only file."""
+    size = run.size
+    async with run.world() as world, _flow(run, world, size.messages // 2, size.redis_kills * size.beat * 3):
+        world.far.delay = 0.02
+        for _ in range(size.redis_kills):
+            await _beat(run, size.beat * 2)
+            await world.pipe.kill_redis()
+            run.faults += 1
+    _nothing_died(run)
+
+
+async def redis_pause(run: Run) -> None:
+    """SIGSTOP of Redis in the middle of the work, for longer than a lease; then SIGCONT."""
+    async with run.world() as world, _flow(run, world, run.size.some * 2, 4.0 + run.size.pause):
+        world.far.delay = 0.05
+        await until(lambda: world.client.accepted > run.size.some // 4, 60, "no mail is accepted")
+        os.kill(world.pipe.redis.pid, signal.SIGSTOP)
+        await asyncio.sleep(run.size.pause)
+        os.kill(world.pipe.redis.pid, signal.SIGCONT)
+        run.faults += 1
+    _nothing_died(run)
+
+
+async def redis_full(run: Run) -> None:
+    """Redis has no memory left for new mail, and then none for anything."""
+    size = run.size
+    async with run.world(octets=40_000) as world, world.pipe.spine() as spine:
+        world.far.delay = 0.1
+        used = (await spine.redis.info("memory"))["used_memory"]
+        await spine.redis.config_set("maxmemory", used + 8_000_000)
+        async with _flow(run, world, max(300, size.some), 1.0):
+            await until(lambda: any(one.sent and not one.id for one in _all(run)), 60, "the door is never closed")
+            await spine.redis.config_set("maxmemory", 1)  # not even a lease can be prolonged
+            await asyncio.sleep(min(size.pause, 10.0))
+            await spine.redis.config_set("maxmemory", used + 8_000_000)
+            await asyncio.sleep(1.0)
+            await spine.redis.config_set("maxmemory", 0)
+            run.faults += 2
+    _nothing_died(run)
+
+
+async def disk_full(run: Run) -> None:
+    """The disk under the append-only file is full: Redis ends rather than lose what it would answer."""
+    with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name, _small_disk(Path(name)) as disk:
+        async with run.world(octets=4000, directory=Path(name)) as world, _flow(run, world, run.size.some * 3, 6.0):
+            await until(lambda: world.client.accepted > run.size.some // 4, 60, "no mail is accepted")
+            ballast, ended = disk / "ballast", asyncio.create_task(world.pipe.redis.ended())
+            _fill(ballast)
+            await asyncio.wait({ended}, timeout=3.0)  # the next write ends it
+            run.expect("Redis went on without its disk", true=ended.done())
+            ended.cancel()
+            ballast.unlink()
+            with contextlib.suppress(NoRedis):
+                await world.pipe.redis.start()
+            run.faults += 1
+    _nothing_died(run)
+
+
+def _all(run: Run) -> list:  # type: ignore[type-arg]
+    return list(run.tally.entries.values())
+
+
+@contextmanager
+def _small_disk(directory: Path) -> Iterator[Path]:
+    """Put a file system of few octets where Redis will write. Raises `NotHere` for who may not mount one."""
+    place = directory / "var" / "redis"
+    place.mkdir(parents=True)
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None or os.geteuid():
+        raise NotHere("a small disk needs root, and the command mount")
+    made = subprocess.run(  # noqa: S603 - a command of the system
+        [mount, "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if made.returncode:
+        raise NotHere(f"no small disk can be mounted here: {made.stderr.decode(errors='replace').strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run([umount, "-l", str(place)], check=False)  # noqa: S603 - as above
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(BALLAST))
+
+
+def _nothing_died(run: Run) -> None:
+    """Where nobody of ours died, no 250 of a host may be lost either: its reply is kept until Redis is back."""
+    copies = sum(sum(one.again()) for one in run.tally.entries.values())
+    run.expect(f"{copies} copies, though no worker died", true=not copies)

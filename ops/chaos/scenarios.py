@@ -1,0 +1,14 @@
+"""All faults by name, in the order in which they run."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from ops.chaos import faults
+from ops.chaos.run import Run
+
+ALL: Mapping[str, Callable[[Run], Awaitable[None]]] = {
+    "kill": faults.kill,
+    "redis-kill": faults.redis_kill,
+    "redis-pause": faults.redis_pause,
+    "redis-full": faults.redis_full,
+    "disk-full": faults.disk_full,
+}

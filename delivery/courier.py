@@ -3,13 +3,15 @@
 `Courier.deliver` walks the hosts of a plan in order, and the addresses of each; `stages.deliver.after` alone says what
 follows a failed try. A connection serves one plan and is never lent to another destination. What a dying connection
 leaves open goes on to the next host, unless the final dot was out: then the attempt says that the message may have
-been taken (`Transaction.lost`). Raises only what `Parcel.load` raises, and OSError for a `ca_file` that cannot be read.
+been taken (`Transaction.lost`). Raises only what the parcel and the lookout raise, and OSError for a `ca_file` that
+cannot be read.
 """
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from delivery.content import normal
 from delivery.envelope import Offers, address_needs_utf8, header_needs_utf8
@@ -23,15 +25,46 @@ from stages.message import Message, Recipient, RecipientId
 from stages.plan import Plan
 from stages.policy import Policy
 
-__all__ = ["Courier", "Parcel", "SmtpSettings", "Timeouts", "TlsSettings"]
+__all__ = ["Courier", "Door", "Lookout", "Parcel", "SmtpSettings", "Timeouts", "TlsSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message with the recipients that it is to be taken to, and how to get its octets."""
+    """A message with the recipients that it is to be taken to, and how to get its octets.
+
+    `last_look` is called before each final dot: what it raises keeps the message from being taken.
+    """
 
     message: Message
     load: Callable[[], Awaitable[bytes]]
+    last_look: Callable[[], None] = lambda: None
+
+
+class Lookout(Protocol):
+    """Somebody who knows which addresses are not worth a knock, and wants to hear what came of the others."""
+
+    async def barred(self, door: Door) -> HostAttempt | None:
+        """Give what is to stand for a try at this door; None to knock. Whoever was let knock tells what came of it."""
+
+    async def knocked(self, door: Door, attempt: HostAttempt) -> None:
+        """Hear of a try. With a session, `left` follows."""
+
+    def left(self, door: Door) -> None:
+        """Hear that the session is over."""
+
+
+class Everybody:
+    """Knocks at every door."""
+
+    async def barred(self, door: Door) -> HostAttempt | None:  # noqa: ARG002 - see `Lookout`
+        """Bar none."""
+        return None
+
+    async def knocked(self, door: Door, attempt: HostAttempt) -> None:
+        """Keep nothing."""
+
+    def left(self, door: Door) -> None:
+        """Keep nothing."""
 
 
 def _utc_now() -> datetime:
@@ -46,14 +79,14 @@ class Courier:
         self._now = now
 
     async def deliver(
-        self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel]
+        self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel], lookout: Lookout | None = None
     ) -> AsyncGenerator[Attempt, None]:
         """Give attempts that together name each recipient of each parcel once; the next parcel is taken after them.
 
         Nothing is connected before there is a parcel. A message whose recipients are too many for one transaction,
         or of whom only some may have it here, gives several attempts.
         """
-        run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now))
+        run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now), lookout or Everybody())
         try:
             async for parcel in parcels:
                 async for attempt in run.carry(parcel):
@@ -62,17 +95,20 @@ class Courier:
             await run.close()
 
 
+def doors_of(plan: Plan) -> list[Door]:
+    """List where a plan lets one knock, in order."""
+    port = plan.destination.port
+    return [Door(host.name, address, port, host.demand) for host in plan.hosts for address in host.addresses]
+
+
 class _Run:
     """A walk along the hosts of a plan, and the session that stands."""
 
-    def __init__(self, plan: Plan, policy: Policy, terms: Terms) -> None:
+    def __init__(self, plan: Plan, policy: Policy, terms: Terms, lookout: Lookout) -> None:
         self._policy = policy
         self._terms = terms
-        self._doors = deque(
-            Door(host.name, address, plan.destination.port, host.demand)
-            for host in plan.hosts
-            for address in host.addresses
-        )
+        self._lookout = lookout
+        self._doors = deque(doors_of(plan))
         self._clear = False
         self._failed: list[HostAttempt] = []
         self._session: Session | None = None
@@ -93,7 +129,7 @@ class _Run:
             parts.extendleft(reversed(others))
             if content is None:
                 content = normal(await parcel.load())
-            transaction = await session.transact(part, content)
+            transaction = await session.transact(part, content, parcel.last_look)
             if session.ended is None or not transaction.lost:
                 yield Attempt(part.recipient_ids, self._hosts(), transaction)
                 await self._finish(session)
@@ -108,13 +144,14 @@ class _Run:
     async def close(self) -> None:
         """Say goodbye."""
         if self._session is not None:
+            self._lookout.left(self._doors[0])
             await self._session.quit()
             self._session = None
 
     async def _ready(self) -> Session | None:
         """Give the session that stands, or open the next; None once no host is left."""
         while self._session is None and self._doors:
-            session, attempt = await open_session(self._doors[0], self._terms, clear=self._clear)
+            session, attempt = await self._knock(self._doors[0])
             if self._clear and self._failed:  # what an audited demand would have refused, still holds
                 attempt = replace(attempt, audit_failure=attempt.audit_failure or self._failed[-1].audit_failure)
             step = after(attempt, self._policy)
@@ -130,6 +167,19 @@ class _Run:
                 self._next_door()
         return self._session
 
+    async def _knock(self, door: Door) -> tuple[Session | None, HostAttempt]:
+        barred = None if self._clear else await self._lookout.barred(door)
+        if barred is not None:
+            return None, barred
+        session, attempt = await open_session(door, self._terms, clear=self._clear)
+        try:
+            await self._lookout.knocked(door, attempt)
+        except BaseException:
+            if session is not None:
+                await session.quit()
+            raise
+        return session, attempt
+
     def _next_door(self) -> None:
         self._doors.popleft()
         self._clear = False
@@ -144,6 +194,7 @@ class _Run:
         """Keep the session for the next message, unless it ended or has had its share (SMTP-36)."""
         if session.ended is None and session.finished < self._policy.limits.messages_per_connection:
             return
+        self._lookout.left(self._doors[0])
         await session.quit()
         self._session = None
         self._clear = False
@@ -153,6 +204,7 @@ class _Run:
         assert self._attempt is not None  # noqa: S101 - there was a session
         lost = replace(self._attempt, trouble=ended.trouble, text=ended.text, reply=ended.reply)
         hosts = (*self._failed, lost)
+        self._lookout.left(self._doors[0])
         self._session = None
         if session.finished == 0:
             self._failed.append(lost)

@@ -67,17 +67,25 @@ async def open_session(door: Door, terms: Terms, *, clear: bool = False) -> tupl
         session = await opening.run()
     except (WireError, _Failed) as error:
         await opening.leave(polite=isinstance(error, _Failed))
+        reached = opening.greeted or _reached(error)
         tolerated = error.trouble is Trouble.HANDSHAKE and audited(door.demand)
         return None, replace(
             attempt, trouble=error.trouble, text=error.text, reply=error.reply, handshake=opening.handshake,
-            seconds=clock() - began, audit_failure=error.text if tolerated else opening.audit_failure,
+            seconds=clock() - began, audit_failure=error.text if tolerated else opening.audit_failure, reached=reached,
         )  # fmt: skip
     except BaseException:
         await opening.leave(polite=False)
         raise
     return session, replace(
-        attempt, handshake=opening.handshake, seconds=clock() - began, audit_failure=opening.audit_failure
+        attempt, handshake=opening.handshake, seconds=clock() - began, audit_failure=opening.audit_failure, reached=True
     )
+
+
+def _reached(error: WireError | _Failed) -> bool | None:
+    """Tell what an opening that came to no greeting of 220 says of the address (`HostAttempt.reached`)."""
+    if isinstance(error, WireError):
+        return None if error.ours else error.trouble is Trouble.PROTOCOL
+    return error.reply is None or error.reply.code // 100 != 4
 
 
 class _Opening:
@@ -90,6 +98,7 @@ class _Opening:
         self._wire: Wire | None = None
         self.handshake: Handshake | None = None
         self.audit_failure = ""
+        self.greeted = False
 
     async def run(self) -> Session:
         settings, door = self._terms.settings, self._door
@@ -98,6 +107,7 @@ class _Opening:
         greeting = unless_closing(await wire.greeting(settings.timeouts.greeting))
         if greeting.code != 220:
             raise _Failed(Trouble.GREETING, f"the greeting is {greeting.code} {greeting.text}", greeting)
+        self.greeted = True
         offers = await self._hello(wire, helo=not required(door.demand))
         if not self._clear and await self._secure(wire, offers):
             try:

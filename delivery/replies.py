@@ -24,14 +24,18 @@ class WireError(Exception):
     """The connection is no longer usable: `trouble` says why, `text` in which phase; `reply` is a 421, if one came.
 
     `sent`: the final dot had been handed over, so that the server may have taken the message (RFC 5321 section 6.1).
+    `ours`: this machine could not even try, which says nothing of the server.
     """
 
-    def __init__(self, trouble: Trouble, text: str, *, reply: Reply | None = None, sent: bool = False) -> None:
+    def __init__(
+        self, trouble: Trouble, text: str, *, reply: Reply | None = None, sent: bool = False, ours: bool = False
+    ) -> None:
         super().__init__(text)
         self.trouble = trouble
         self.text = text
         self.reply = reply
         self.sent = sent
+        self.ours = ours
 
 
 def read_reply(response: SMTPResponse, command: str) -> Reply:

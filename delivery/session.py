@@ -6,6 +6,7 @@ reply never came (RFC 5321 section 6.1). How a session is opened and what it mus
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from delivery.envelope import Offers, mail_command, rcpt_command, unable, uses_utf8
@@ -87,14 +88,21 @@ class Session:
         self.offers = offers
         self.ended: Ended | None = None
         self.finished = 0
+        self._last_look: Callable[[], None] = lambda: None
 
-    async def transact(self, message: Message, content: bytes) -> Transaction:
-        """Offer a message, of `normal` content, to the recipients that it bears (RFC 5321 section 3.3)."""
+    async def transact(
+        self, message: Message, content: bytes, last_look: Callable[[], None] = lambda: None
+    ) -> Transaction:
+        """Offer a message, of `normal` content, to the recipients that it bears (RFC 5321 section 3.3).
+
+        Raises what `last_look` does, which is called before the final dot; the session cannot be used then.
+        """
         refused = unable(message, content, self.offers)
         if refused is not None:
             return Transaction(unable=refused, dsn_offered="DSN" in self.offers)
         heard = _Heard(len(message.recipients))
         lost = ""
+        self._last_look = last_look
         self._busy = True
         try:
             if self._begun:
@@ -179,7 +187,7 @@ class Session:
         return mail.code in {501, 504, 555} and "SIZE" in self.offers
 
     async def _content(self, content: bytes) -> Reply:
-        reply = await self._wire.send_content(content, self._timeouts)
+        reply = await self._wire.send_content(content, self._timeouts, self._last_look)
         self._begun = False
         if reply.command != ".":  # refused in the middle: the rest would be read as commands
             self.ended = Ended(Trouble.PROTOCOL, "the server refused the content before its end", reply)

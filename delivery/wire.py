@@ -7,11 +7,12 @@ the kind ends the session. Every way in which a connection ends is a `WireError`
 """
 
 import asyncio
+import errno
 import re
 import ssl
 from asyncio import sslproto
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +27,11 @@ from stages.plan import Trouble
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLOCK = 65_536
+# Errors of a connection that this machine cannot even try: no route, no local address, no permission, no resources.
+_OURS = frozenset({
+    errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM,
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
+})  # fmt: skip
 
 # asyncio sets aside 256 KiB for each TLS connection to read into, which is most of what a connection costs in memory.
 # Replies are short, and a TLS record has 16 KiB at most (RFC 8446 section 5.1).
@@ -74,7 +80,7 @@ class Wire(SMTPProtocol):
             raise WireError(Trouble.CONNECT, text) from error
         except OSError as error:
             text = f"no connection to {address} port {port}: {error.strerror or error}"
-            raise WireError(Trouble.CONNECT, text) from error
+            raise WireError(Trouble.CONNECT, text, ours=error.errno in _OURS) from error
         return wire
 
     # asyncio calls these
@@ -255,8 +261,12 @@ class Wire(SMTPProtocol):
         self.transport = upgraded
         return cast(ssl.SSLObject, upgraded.get_extra_info("ssl_object"))
 
-    async def send_content(self, content: bytes, timeouts: Timeouts) -> Reply:
+    async def send_content(
+        self, content: bytes, timeouts: Timeouts, last_look: Callable[[], None] = lambda: None
+    ) -> Reply:
         """Send `normal` content and the final dot, and wait for the reply. Raises `WireError` with `sent`.
+
+        What `last_look` raises keeps the final dot from being sent, and the message from being taken.
 
         A reply that comes before the dot refuses the message if it is 4yz or 5yz; the caller must then hang up, as
         the two sides no longer agree on where they are. Any other early reply is a protocol error.
@@ -272,8 +282,10 @@ class Wire(SMTPProtocol):
                     await self._room(timeouts.block)
                 if self._replies or self._end is not None:
                     break
-                self._put(octets[start : start + _BLOCK], "the content")
                 sent = start + _BLOCK >= len(octets)
+                if sent:
+                    last_look()
+                self._put(octets[start : start + _BLOCK], "the content")
             reply = await self.answer("the content", timeouts.dot)
         except WireError as error:
             error.sent = sent

@@ -24,8 +24,8 @@ class Backpressure(Section):
     )
     min_disk_free: Room = Field(
         256 * 1024**2,
-        description="room that new mail leaves on the disks of the embedded Redis and of the log; replies wait from "
-        "twice as much on; 0: no limit",
+        description="room that new mail leaves on the disks of the embedded Redis, of content in files and of the log; "
+        "replies wait from twice as much on; 0: no limit",
     )
 
     @model_validator(mode="after")

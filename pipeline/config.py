@@ -7,6 +7,7 @@ the variable), the key, what is wrong and what would be right; for an unknown ke
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,28 +22,28 @@ from delivery.session import SmtpSettings
 from delivery.tls import TlsSettings
 from delivery.wire import Timeouts
 from pipeline.backpressure import Backpressure
+from pipeline.circuit import Circuit
 from pipeline.config_faults import at, faults
 from pipeline.dnssec import Dnssec
+from pipeline.gates import Setting
 from pipeline.policies import Policies
 from pipeline.resolvers import AnchorError, dns_settings
 from pipeline.settings import (
     BounceSection,
     Dane,
-    DestinationRule,
     Dns,
-    ExcludeEntry,
     LimitsSection,
     Listen,
     LogSection,
     PipelineSection,
     Queue,
     RedisSection,
-    RouteRule,
     Smtp,
     Store,
     Tls,
     Work,
 )
+from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule
 from pipeline.values import Domains, HostName, default_hostname, moment
 from stages.destination import Destination, TlsLevel
 from stages.exclude import Exclusion
@@ -97,6 +98,7 @@ class Config(BaseSettings):
     dane: Dane = Field(default_factory=Dane, description="the DANE switch and its failure policies")
     queue: Queue = Field(default_factory=Queue, description="how long and how often mail is tried")
     limits: LimitsSection = Field(default_factory=LimitsSection, description="bounds for each destination")
+    circuit: Circuit = Field(default_factory=Circuit, description="pauses for addresses that could not be reached")
     work: Work = Field(default_factory=Work, description="worker processes")
     log: LogSection = Field(default_factory=LogSection, description="where events go")
     pipeline: PipelineSection = Field(default_factory=PipelineSection, description="the stages")
@@ -204,6 +206,11 @@ class Config(BaseSettings):
         """Make the settings of reports."""
         postmaster = self.bounce.postmaster or f"postmaster@{self.hostname}"
         return DsnSettings(self.hostname, postmaster, self.queue.lifetime)
+
+    def gates(self) -> Setting:
+        """Make what is to keep deliveries from hosts go by."""
+        patience = self.smtp.connect_timeout + self.smtp.greeting_timeout + timedelta(seconds=10)
+        return Setting(self.circuit.pauses(), patience, self.work.lease)
 
     def schedule(self) -> Schedule:
         """Make the retry schedule."""

@@ -5,7 +5,7 @@ Redis being away after the host's reply is waited out for as long as the lease m
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,7 +15,10 @@ from uuid import uuid4
 
 from delivery.courier import Parcel
 from pipeline import log
-from pipeline.desk import Desk, StageBroke
+from pipeline.deferring import Deferrer
+from pipeline.desk import StageBroke
+from pipeline.gates import Pace, Walk
+from pipeline.leases import Lease, LeaseOver
 from pipeline.store.changes import Call, Changes, Row, Taken
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -24,12 +27,13 @@ from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
+from stages.plan import Plan
 from stages.policy import Policy
 from stages.reason import Reason
 from stages.verdict import Proceed, Verdict
 
 
-class Deliverer(Desk):
+class Deliverer(Deferrer):
     """Runs the stage that wants an `Attempt`, one connection a job."""
 
     async def deliver(self, stage: Stage, key: str) -> None:
@@ -45,23 +49,56 @@ class Deliverer(Desk):
             await self._tools.nudge([f"to:{key}"])
 
     async def carry(self, stage: Stage, key: str, token: str, handed: "Handed", held: "list[Hand]") -> None:
-        """Drain the ready queue over one connection, up to a fair share, committing each message as it is settled.
+        """Drain the ready queue over one connection if there may be one, and if no host of the plan is out of reach.
 
         `held` is what the token has taken already; it comes first.
         """
-        tools, planned = self._tools, handed.planned
-        policy = tools.policy_for(planned.plan.destination)
-        if not await self.ledger.open_slot(key, token, policy.limits.connections, tools.limits.lease):
+        gates, plan = self._tools.gates, handed.planned.plan
+        if gates is None:
+            await self._connect(stage, key, token, handed, held, None)
+            return
+        if await gates.halted(key, plan):
+            await self.ledger.give_back(token)
+            return
+        walk = gates.walk(token)
+        barred = await walk.barred_all(plan)
+        if barred is not None:
+            await self.turn_back(stage, key, token, handed.planned, barred)
+            return
+
+        async def call(waiting: Sequence[str]) -> None:
+            await self._tools.nudge([f"{stage.name}:to:{one}" for one in waiting])
+
+        async with gates.seated(plan, token, self._tools.policy_for(plan.destination).limits, call) as seated:
+            if seated:
+                await self._connect(stage, key, token, handed, held, walk)
+            else:  # it stands in line, and is called
+                await self.ledger.give_back(token)
+
+    async def _connect(
+        self, stage: Stage, key: str, token: str, handed: "Handed", held: "list[Hand]", walk: Walk | None
+    ) -> None:
+        """Drain the ready queue up to a fair share, committing each message as it is settled."""
+        tools = self._tools
+        policy = tools.policy_for(handed.planned.plan.destination)
+        lease = Lease(token, tools.limits.lease)
+        opened = await self.ledger.open_slot(key, token, policy.limits.connections, lease.length)
+        if not opened:
             await self.ledger.give_back(token)  # those who hold the connections will take it
             return
         backlog = 0
+        pace = Pace(tools.gates, key, policy.limits.rate, tools.parking)
         under_way: dict[MessageId, _UnderWay] = {}
         try:
-            async with self._leased(token, slot=key):
+            async with self._leased(lease, slot=key):
                 try:
-                    await self._drain(stage, token, handed, policy, deque(held), under_way)
+                    ours = deque(held if opened == 2 else ())  # what was taken before may have been taken back since
+                    await self._drain(stage, lease, handed, policy, ours, under_way, walk, pace)
                 except (StoreFull, StoreUnavailable):
                     raise
+                except LeaseOver:
+                    for work in under_way.values():
+                        log.emit("lease.lost", level="warning", message=work.message.id, group=work.group)
                 except ContentGone as gone:
                     await self._hold(stage, key, token, under_way[gone.message], gone)
                 except Exception as error:
@@ -73,15 +110,15 @@ class Deliverer(Desk):
         finally:
             await self.ledger.give_back(token)
             backlog = await self.ledger.close_slot(key, token)
-        if backlog:
+            await pace.end()
+        if backlog and not pace.over:
             await tools.nudge([f"{stage.name}:to:{key}"])
 
-    async def _drain(
-        self, stage: Stage, token: str, handed: "Handed", policy: Policy, held: "deque[Hand]",
-        under_way: "dict[MessageId, _UnderWay]",
+    async def _drain(  # noqa: PLR0913, PLR0917 - what one connection takes
+        self, stage: Stage, lease: Lease, handed: "Handed", policy: Policy, held: "deque[Hand]",
+        under_way: "dict[MessageId, _UnderWay]", walk: Walk | None, pace: Pace,
     ) -> None:  # fmt: skip
-        tools, planned = self._tools, handed.planned
-        key = planned.plan.destination.key
+        tools, planned, token = self._tools, handed.planned, lease.token
         deadline = tools.now() + tools.limits.fair_time
         if handed.until is not None:  # as long as the plan may be used
             deadline = min(deadline, handed.until)
@@ -92,9 +129,14 @@ class Deliverer(Desk):
                     if self.ending or tools.now() > deadline:
                         return
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
-                    if not await self._take(stage, key, token, min(left, tools.limits.hand), policy, held, idle):
+                    count, asked = min(left, tools.limits.hand), lease.asked()
+                    if not await self._take(stage, planned.plan, token, count, policy, held, idle):
                         return
-                if self.ending or tools.now() > deadline:
+                    if held:
+                        lease.given(asked)
+                if tools.now() > deadline or not await pace.go(min(left, len(held)), handed.until):
+                    return
+                if self.ending:
                     return
                 hand = held.popleft()
                 try:
@@ -105,23 +147,28 @@ class Deliverer(Desk):
                 if message is None or not message.recipients:
                     await self.ledger.commit(token, hand.group, Changes())
                     continue
+                if await self._put_aside(token, hand.group, message):
+                    continue
                 self._log_plan(handed, message, hand)
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
-                yield Parcel(message, partial(self._content, message, hand.content))
+                yield Parcel(message, partial(self._content, message, hand.content), lease.check)
 
-        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels())) as attempts:
+        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels(), walk)) as attempts:
             async for attempt in attempts:
                 await self._judge(stage, token, planned, policy, attempt, under_way)
 
     async def _take(
-        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]", idle: float
+        self, stage: Stage, plan: Plan, token: str, count: int, policy: Policy, held: "deque[Hand]", idle: float
     ) -> bool:
         """Take some more of the ready queue, and call for one more connection where that is long.
 
         Where there is nothing, wait for a while; returns whether to go on.
         """
-        parking = self._tools.parking
-        if parking is None or idle <= 0 or not parking.worth(key):
+        key, parking = plan.destination.key, self._tools.parking
+        if self._tools.gates is not None and await self._tools.gates.halted(key, plan):
+            return False
+        shared = policy.limits.site_connections is not None  # others of the site may wait for this connection
+        if parking is None or shared or idle <= 0 or not parking.worth(key):
             await self._fetch(stage, key, token, count, policy, held, 0.0)
             return bool(held)
         with parking.ready(token) as word:

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from delivery.courier import Courier
 from pipeline import log
 from pipeline.facts import Gatherer
+from pipeline.gates import Gates
+from pipeline.leases import Lease
 from pipeline.line import Line
 from pipeline.parking import Parking
 from pipeline.store.changes import Changes, Committed, group_of, number_of
@@ -73,6 +75,7 @@ class Tools:
     limits: Limits
     runs: Callable[[Stage], bool] = lambda _stage: True  # whether this process runs a stage
     parking: Parking | None = None
+    gates: Gates | None = None
 
 
 def shares_of(verdicts: Sequence[Verdict]) -> dict[MessageId, list[Verdict]]:
@@ -239,14 +242,17 @@ class Desk:
             for recipient in held:
                 changes.put(recipient)
             changes.hold(group_of(message.id, (number_of(one.id) for one in held)), self._tools.now())
+        self._write(stage, key, message, verdicts, changes)
+        committed = await self._commit(token, group, changes)
+        await self._tools.nudge(sorted(self._after(message, group, committed)))
+
+    def _write(self, stage: Stage, key: str, message: Message, verdicts: Sequence[Verdict], changes: Changes) -> None:
         for verdict in verdicts:
             if isinstance(verdict, Proceed):
                 changes.to_ready(key, group_of(message.id, map(number_of, verdict.recipients)))
             else:
                 dane = self._tools.policy_for(Destination.parse(key)).dane
                 self._settle(stage, message, verdict, changes, dane)
-        committed = await self._commit(token, group, changes)
-        await self._tools.nudge(sorted(self._after(message, group, committed)))
 
     async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Commit what a host may have answered; while Redis is away, try until it is back.
@@ -272,7 +278,7 @@ class Desk:
         await self.ledger.set_aside(token, group, self._tools.limits.aside)
 
     @asynccontextmanager
-    async def _leased(self, token: str, *, slot: str = "") -> AsyncIterator[None]:
+    async def _leased(self, lease: Lease, *, slot: str = "") -> AsyncIterator[None]:
         """Prolong the lease three times within its length for as long as the block runs."""
 
         async def prolong() -> None:
@@ -280,7 +286,9 @@ class Desk:
             while True:
                 await asyncio.sleep(pause)
                 try:
-                    await self.ledger.extend(token, self._tools.limits.lease, slot)
+                    asked = lease.asked()
+                    if await self.ledger.extend(lease.token, lease.length, slot):
+                        lease.given(asked)
                     pause = third
                 except (StoreFull, StoreUnavailable):  # the lease may still be ours when Redis is back
                     pause = min(third, RETRY_STORE)

@@ -63,6 +63,7 @@ class Parking:
         self._parked: dict[str, asyncio.Event] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
         self._listening = False
+        self._ending = asyncio.Event()
 
     async def run(self) -> None:
         """Listen to the channel until cancelled. Redis being away is waited out."""
@@ -78,6 +79,7 @@ class Parking:
 
     def end(self) -> None:
         """Let nobody wait any more."""
+        self._ending.set()
         self._listening = False
         for event in self._parked.values():
             event.set()
@@ -90,6 +92,19 @@ class Parking:
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
         return before and self._listening and len(self._parked) < MOST
+
+    async def pause(self, seconds: float) -> None:
+        """Hold no place among the jobs of the process for a while, unless it is to end."""
+        if self._places is not None:
+            self._places.leave()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        except TimeoutError:
+            return
+        finally:
+            if self._places is not None:
+                self._places.take_back()
 
     @contextmanager
     def ready(self, token: str) -> Iterator[asyncio.Event]:

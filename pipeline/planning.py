@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
 
+from pipeline.deferring import Deferrer
 from pipeline.delivering import Deliverer, Hand, Handed, hands
-from pipeline.desk import Desk, StageBroke, Tools, shares_of
+from pipeline.desk import StageBroke, Tools, shares_of
+from pipeline.leases import Lease
 from pipeline.store.changes import Changes
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -26,7 +28,7 @@ class TransientLookup(Exception):  # noqa: N818 - not a fault of ours
     """DNS failed in a way that may pass within seconds. The ready queue is untouched; the job should come back."""
 
 
-class Planner(Desk):
+class Planner(Deferrer):
     """Runs destination stages; the one that delivers is the work of `pipeline.delivering`."""
 
     def __init__(self, tools: Tools) -> None:
@@ -41,6 +43,8 @@ class Planner(Desk):
         if Attempt in stage.wants:
             await self._deliverer.deliver(stage, key)
             return
+        if self._tools.gates is not None and await self._tools.gates.halted(key):
+            return
         limits, facts = self._tools.limits, dict[type, object]()
         following = self._tools.line.after(stage)
         here = following is not None and Attempt in following.wants and self._tools.runs(following)
@@ -50,7 +54,7 @@ class Planner(Desk):
             taken = await self.ledger.take(f"ready:{key}", token, count, limits.lease, bring=bring)
             if not taken.groups:
                 return
-            async with self._leased(token):
+            async with self._leased(Lease(token, self._tools.limits.lease)):
                 rule = partial(self._rule_batch, stage, key, token, facts=facts, last_try=last_try)
                 try:
                     planned = await self._unbroken(stage, token, hands(self.ledger, taken, bring, ruled=True), rule)
@@ -101,7 +105,11 @@ class Planner(Desk):
         """Rule on one batch; returns what goes on to the next stage, which then takes the whole queue."""
         started = self._tools.now()
         messages = [hand.read() for hand in held]
-        present = [(hand, message) for hand, message in zip(held, messages, strict=True) if message is not None]
+        present = [
+            (hand, message)
+            for hand, message in zip(held, messages, strict=True)
+            if message is not None and not await self._put_aside(token, hand.group, message)
+        ]
         gone = [hand.group for hand, message in zip(held, messages, strict=True) if message is None]
         if gone:
             await self.ledger.commit_all(token, [(group, Changes()) for group in gone])

@@ -6,7 +6,8 @@ only what differs: what it leaves out comes from `[dane]` and `[limits]`.
 
 import ipaddress
 
-from pipeline.settings import Dane, DestinationRule, LimitsSection, Smtp
+from pipeline.settings import Dane, LimitsSection, Smtp
+from pipeline.tables import DestinationRule
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import DanePolicy, Limits, Mode, Policy, dane_policy
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from pipeline import log
 from pipeline.desk import Limits, StageBroke, Tools
+from pipeline.leases import Lease
 from pipeline.planning import Planner, TransientLookup
 from pipeline.store.changes import Call, Changes, Row, group_of, number_of
 from pipeline.store.codec import decode, encode
@@ -66,7 +67,7 @@ class Runner(Planner):
                 await self._set_aside(stage, token, group, error)
                 return None
 
-        async with self._leased(token):
+        async with self._leased(Lease(token, self._tools.limits.lease)):
             for first in range(0, len(taken.groups), tools.limits.commits):
                 share = taken.groups[first : first + tools.limits.commits]
                 ruled = [one for one in await asyncio.gather(*(rule(*each) for each in share)) if one is not None]

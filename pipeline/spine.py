@@ -23,6 +23,7 @@ from pipeline.accept.door import Submission, prepare
 from pipeline.accept.pressure import Pressure
 from pipeline.config import Config
 from pipeline.facts import Context, gatherers
+from pipeline.gates import Gates
 from pipeline.line import Line, build
 from pipeline.parking import Parking
 from pipeline.postmaster import Postmaster
@@ -31,6 +32,7 @@ from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import check_safety, connect
 from pipeline.store.content import Bodies, content_directory, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
+from pipeline.store.gates import GateStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
 from pipeline.store.zonekeys import SharedZoneKeys
@@ -100,7 +102,10 @@ class Spine:
         self.line = line
         self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name, bodies=bodies)
         self.exclusions = ExclusionStore(redis)
-        self._pressure = Pressure(config.backpressure, partial(read, redis, self.ledger.prefix), _disks(config))
+        self.gates = GateStore(redis)
+        self._pressure = Pressure(
+            config.backpressure, partial(read, redis, self.ledger.prefix), _disks(config), in_redis=bodies is None
+        )
         self._nudge = nudge
 
     @classmethod
@@ -187,6 +192,7 @@ class Spine:
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
                 runs=runs,
                 parking=parking,
+                gates=Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush),
             ),
         )
 

@@ -48,7 +48,12 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class HostAttempt:
-    """One try at one address of one host. `trouble` None means that the session was good for mail."""
+    """One try at one address of one host. `trouble` None means that the session was good for mail.
+
+    `reached` says whether there is a mail server at the address: it greeted or refused us for good, or it could not be
+    connected to, hung up, kept silent or asked us to come later before it greeted. None: nobody asked, or the fault
+    may be ours. What became of TLS says nothing of it.
+    """
 
     host: str
     address: str
@@ -61,6 +66,7 @@ class HostAttempt:
     started: datetime | None = None
     seconds: float = 0.0
     audit_failure: str = ""  # what enforcing would have refused, in audit mode
+    reached: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

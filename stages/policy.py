@@ -155,13 +155,16 @@ def dane_policy(profile: Profile, overrides: Mapping[str, object] = MappingProxy
 class Limits:
     """Limits of one destination: connections at a time, messages per connection, recipients per transaction.
 
-    `idle`: how long a connection waits for more mail before it is closed.
+    `idle`: how long a connection waits for more mail before it is closed. `site_connections`: connections at a time of
+    all destinations that share the best host; `rate`: messages a second. None sets no bound.
     """
 
     connections: int = 10
     messages_per_connection: int = 100
     recipients_per_transaction: int = 100
     idle: timedelta = timedelta(seconds=2)
+    site_connections: int | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
@@ -216,17 +217,21 @@ def _many_denials(zone: _Zone, answers: Answers) -> None:
     answer(answers, dns.name.from_text("a." * 50 + "x", zone.origin), "A", (), sections, rcode=dns.rcode.NXDOMAIN)
 
 
-def _unsigned(zone: _Zone, answers: Answers) -> None:
-    """A name of many labels without a signature, so that any name above it may be a zone."""
+def _unsigned(zone: _Zone, answers: Answers, junk: int = 0, forged: int = 0) -> None:
+    """A name of many labels without signature, any of them a zone; records for nothing, a wrong signature each time."""
+    zone.keys += _same_tag(1)
     name = _long(zone, 110)
-    answer(answers, name, "A", [zone.records(name, "A", "192.0.2.1")])
+    more = [zone.records(dns.name.from_text(f"{number}", zone.origin), "A", "192.0.2.1") for number in range(junk)]
+    answer(answers, name, "A", [zone.records(name, "A", "192.0.2.1"), *more])
     above = name
     while above != zone.origin:
         nsec = zone.records(above, "NSEC", f"!.{above} A RRSIG NSEC")
-        answer(answers, above, "DS", (), zone.signed(nsec))
+        signed = zone.signed(nsec, _forged(zone, above, dns.rdatatype.NSEC, forged))
+        answer(answers, above, "DS", (), [*signed, *more[:5]])
         above = above.parent()
 
 
+_LONGER = partial(_unsigned, junk=290, forged=1)
 STORIES = (
     Story("100 keys of one tag, 100 signatures", Question("keytrap", "A"), _keytrap),
     Story("the same, spread over aliases", Question("a0.traps", "A"), _traps),
@@ -238,6 +243,7 @@ STORIES = (
     Story("280 keys that may not sign, 280 signatures", Question("revoked", "A"), _revoked),
     Story("140 denials that prove nothing", Question("a." * 50 + "x.denials", "A"), _many_denials),
     Story("110 labels, nothing signed", Question("a." * 110 + "unsigned", "A"), _unsigned),
+    Story("the same, with records and signatures", Question("a." * 110 + "longer", "A"), _LONGER),
 )
 
 

@@ -32,9 +32,9 @@ async def _until_waiting(stand: Stand, redis: Any, messages: int) -> float:
     return most
 
 
-async def measure(load: Load = LOAD) -> list[Figure]:
-    """Fill the queue and look."""
-    async with alone(closed_port(), _SETTINGS) as stand:
+async def measure(load: Load = LOAD, *, files: bool = False) -> list[Figure]:
+    """Fill the queue and look; `files`: with content in files and not in Redis."""
+    async with alone(closed_port(), _SETTINGS, files=files) as stand:
         with stand.redis() as redis:
             await send(stand.port, Load(20, 1, load.size, load.recipients))  # everything is loaded once
             await _until_waiting(stand, redis, 20)
@@ -48,6 +48,12 @@ async def measure(load: Load = LOAD) -> list[Figure]:
     each = (used - empty) / load.sent
     spent = processor_seconds(full) - processor_seconds(idle)
     size = len(load.content()) - 3
+    if files:
+        return [
+            Figure("content in files: queue kept, sum of PSS", pss, "MB"),
+            Figure("content in files: Redis, memory per message", each, "octets", f"for {size} octets on disk"),
+            Figure("content in files: accept, try, defer", load.sent / seconds, "messages/s"),
+        ]
     return [
         Figure("idle, sum of RSS", rss_before, "MB", f"{len(idle)} processes with Redis"),
         Figure("idle, sum of PSS", pss_before, "MB"),
@@ -62,4 +68,4 @@ async def measure(load: Load = LOAD) -> list[Figure]:
 
 def run() -> list[Figure]:
     """Measure. Raises `NotHere` without Redis or /proc."""
-    return asyncio.run(measure())
+    return [*asyncio.run(measure()), *asyncio.run(measure(files=True))]

@@ -13,17 +13,22 @@ from ops.bench.figures import NotHere
 
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
-_UTIME, _STIME, _PARENT = 11, 12, 1  # fields after the name in stat, counted from the state
+_UTIME, _STIME, _CUTIME, _CSTIME, _PARENT = 11, 12, 13, 14, 1  # fields after the name in stat, counted from the state
+_TIMES = ((_UTIME, _STIME), (_CUTIME, _CSTIME))
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Memory in octets, processor time in seconds. `pss` is 0 where the kernel does not tell it."""
+    """Memory in octets, processor time in seconds. `pss` is 0 where the kernel does not tell it.
+
+    `ended` is the processor time of its children that have ended and were waited for, with theirs.
+    """
 
     name: str
     rss: int
     pss: int
     processor: float
+    ended: float
 
 
 def stat_fields(text: str) -> tuple[str, list[str]]:
@@ -77,7 +82,8 @@ def use_of(process: int) -> Use | None:
         return None
     name, fields = stat_fields(stat)
     pss = sizes(_read(PROC / str(process) / "smaps_rollup")).get("Pss", 0)
-    return Use(name, status["VmRSS"], pss, (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS)
+    own, ended = ((int(fields[user]) + int(fields[system])) / _TICKS for user, system in _TIMES)
+    return Use(name, status["VmRSS"], pss, own, ended)
 
 
 def tree_use(root: int) -> list[Use]:

@@ -50,9 +50,13 @@ def closed_port() -> int:
 def _places(directory: Path, port: int) -> dict[str, Any]:
     return {
         "listen": {"smtp": f"127.0.0.1:{port}"},
-        "store": {"dir": str(directory / "var")},
+        "store": _store(directory),
         "log": {"file": str(directory / "danepipe.log"), **_QUIET},
     }
+
+
+def _store(directory: Path, *, files: bool = False) -> dict[str, Any]:
+    return {"dir": str(directory / "var"), **({"content": (directory / "content").as_uri()} if files else {})}
 
 
 def _need_redis() -> None:
@@ -63,8 +67,13 @@ def _need_redis() -> None:
 
 
 @contextlib.asynccontextmanager
-async def alone(target_port: int, more: Mapping[str, Any] | None = None) -> AsyncIterator[Stand]:
-    """Run `up` with everything routed to 127.0.0.1 at this port, without DANE; `more` adds configuration."""
+async def alone(
+    target_port: int, more: Mapping[str, Any] | None = None, *, files: bool = False
+) -> AsyncIterator[Stand]:
+    """Run `up` with everything routed to 127.0.0.1 at this port, without DANE; `more` adds configuration.
+
+    With `files`, content is kept in files and not in Redis.
+    """
     _need_redis()
     with tempfile.TemporaryDirectory(prefix="danepipe-bench-") as name:
         directory, port = Path(name), closed_port()
@@ -75,6 +84,7 @@ async def alone(target_port: int, more: Mapping[str, Any] | None = None) -> Asyn
             "dns": {"servers": [f"127.0.0.1@{closed_port()}"]},
             "smtp": {"allow_private": True},
             **(more or {}),
+            "store": _store(directory, files=files),
             "route": [{"action": "host", "host": "[127.0.0.1]", "port": target_port, "tls": "may"}],
         }
         config = directory / "danepipe.toml"

@@ -51,6 +51,7 @@ class FarEnd:
         self.gates: dict[tuple[str, str], Gate] = {}  # by ("DATA" or ".", name of the message)
         self.ports: list[int] = []
         self.connections = 0
+        self.befell = 0  # how often it misbehaved
         self.seen: set[str] = set()  # who was told to come later
 
     @asynccontextmanager
@@ -67,7 +68,9 @@ class FarEnd:
 
     def befalls(self, trouble: Trouble) -> bool:
         """Roll the dice."""
-        return self.trouble is trouble and self.chance.random() < self.share
+        found = self.trouble is trouble and self.chance.random() < self.share
+        self.befell += found
+        return found
 
 
 class _Session(asyncio.Protocol):

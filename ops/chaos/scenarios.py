@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ops.chaos import faults
+from ops.chaos import faults, peers
 from ops.chaos.run import Run
 
 ALL: Mapping[str, Callable[[Run], Awaitable[None]]] = {
@@ -11,4 +11,9 @@ ALL: Mapping[str, Callable[[Run], Awaitable[None]]] = {
     "redis-pause": faults.redis_pause,
     "redis-full": faults.redis_full,
     "disk-full": faults.disk_full,
+    "remote-drop": peers.drop,
+    "remote-stall": peers.stall,
+    "remote-reset": peers.reset,
+    "clocks": peers.clocks,
+    "fenced": peers.fenced,
 }

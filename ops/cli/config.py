@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from ops.cli.run import Fault, check_line, configuration, run, shown_url
 from ops.validation import tried
 from pipeline.config import Config
-from pipeline.settings import DestinationRule, ExcludeEntry, RouteRule, Section
+from pipeline.settings import Section
 from pipeline.spine import utc_now
+from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule
 from pipeline.values import format_duration, moment
 from stages.policy import dane_policy
 

@@ -198,6 +198,7 @@ async def _act(spine: Spine, hand: Hand, wanted: list[tuple[Stored, Recipient]],
             said = {"busy": "is being worked on, try again in a moment", "settled": "is settled already"}
             click.echo(f"{recipient.id} {recipient.address}: {said.get(outcome, outcome)}", err=True)
     if done and hand.target == "route":
+        await spine.gates.ease()  # who asks for a try means one, whatever is known of the hosts
         await spine.nudge([spine.line.first.name])
     if done and hand.notice:
         await spine.nudge([spine.line.notices.name])

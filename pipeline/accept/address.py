@@ -32,7 +32,7 @@ def parse_address(text: str, *, smtputf8: bool = True) -> Address:
     """Read `local@domain`. Raises `AddressError`; without `smtputf8` also for non-ASCII ones (RFC 6531 3.5)."""
     if not smtputf8 and not text.isascii():
         raise AddressError(f"{text!r} is not ASCII: SMTPUTF8 must be asked for", "5.6.7")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # octets that were no UTF-8
+    if not text.isascii() and any(0xD800 <= ord(one) <= 0xDFFF for one in text):  # octets that were no UTF-8
         raise AddressError(f"{text!r} is not valid UTF-8", "5.6.7")
     if len(text.encode()) > MAX_PATH - 2:
         raise AddressError(f"{text[:40]!r}... is longer than the {MAX_PATH - 2} octets that a path may have")

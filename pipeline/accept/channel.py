@@ -20,7 +20,13 @@ def has_bare_ends(content: bytes) -> bool:
 
 def has_long_line(content: bytes) -> bool:
     """Tell whether a line is longer than SMTP carries."""
-    return max(map(len, content.split(b"\r\n"))) > MAX_LINE
+    start = 0
+    while len(content) - start > MAX_LINE:  # on to the last end within reach, past the short lines before it
+        end = content.rfind(b"\r\n", start, start + MAX_LINE + 2)
+        if end < 0:
+            return True
+        start = end + 2
+    return False
 
 
 class ClientGone(Exception):  # noqa: N818 - says what happened

@@ -7,8 +7,9 @@ meets `StoreUnavailable` (answer 451) and `StoreFull` (answer 452): nothing was 
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.message import (
@@ -105,7 +106,14 @@ def _received(
         lines.append(f"by {hostname} (danepipe, {origin.source}) id {identifier}")
     if only is not None and (only.text.isascii() or submission.smtputf8):
         lines.append(f"for <{only.text}>")
-    return ("Received: " + "\r\n\t".join(lines) + f"; {format_datetime(now)}\r\n").encode()
+    date = _written(now.replace(microsecond=0), now.utcoffset())
+    return ("Received: " + "\r\n\t".join(lines) + f"; {date}\r\n").encode()
+
+
+@lru_cache(maxsize=2)
+def _written(second: datetime, _offset: timedelta | None) -> str:
+    """Write a date; that of a second is written once, and not for each of its messages (in each zone, though)."""
+    return format_datetime(second)
 
 
 def _harmless(helo: str) -> str:

@@ -14,6 +14,8 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-~\u0080-\U0010ffff]|\+[0-9A-F]{2}|\\x\{[0-9A-F]{2,6}\})*")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+# almost every path: nothing in it is quoted, so that its first ">" is its end
+_PLAIN = {word: re.compile(rf'{word}:[ \t]*<([^">]*)>(?= |\Z)', re.IGNORECASE) for word in ("FROM", "TO")}
 _ROUTE = re.compile(r"@(?:[^:\[]|\[[^\]]*\])*:")  # only in front: an IPv6 literal has colons too
 
 
@@ -77,6 +79,9 @@ def read_rcpt(argument: str, *, smtputf8: bool, hostname: str) -> Rcpt:
 
 def _split(word: str, argument: str) -> tuple[str, str]:
     """Part a path from its parameters, minding quoted local parts; a source route is dropped (RFC 5321 appendix C)."""
+    plain = _PLAIN[word].match(argument)
+    if plain:
+        return _without_route(plain[1]), argument[plain.end() :]
     found = re.match(rf"{word}:[ \t]*<", argument, re.IGNORECASE)
     if not found:
         raise Refused(501, "5.5.4", f"expected {word}:<address>")
@@ -93,10 +98,13 @@ def _split(word: str, argument: str) -> tuple[str, str]:
             rest = argument[place + 1 :]
             if rest and not rest.startswith(" "):
                 raise Refused(501, "5.5.4", f"unexpected text after <{argument[found.end() : place]}>")
-            path = argument[found.end() : place]
-            route = _ROUTE.match(path)
-            return path[route.end() :] if route else path, rest
+            return _without_route(argument[found.end() : place]), rest
     raise Refused(501, "5.5.4", f"the path does not end with '>': expected {word}:<address>")
+
+
+def _without_route(path: str) -> str:
+    route = _ROUTE.match(path)
+    return path[route.end() :] if route else path
 
 
 def _parameters(text: str, known: set[str]) -> dict[str, str | None]:

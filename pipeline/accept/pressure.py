@@ -87,8 +87,11 @@ class Pressure:
         read: Callable[[], Awaitable[Reading]],
         disks: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        in_redis: bool = True,
     ) -> None:
         self._settings = settings
+        self._in_redis = in_redis  # the content, too: elsewhere it takes no memory there
         self._read = read
         self._disks = tuple(dict.fromkeys(disks)) if settings.min_disk_free else ()
         self._clock = clock
@@ -107,13 +110,13 @@ class Pressure:
             looking = self._look()
             if age >= STALE:
                 await asyncio.shield(looking)
-        for gauge, amount in zip(self._gauges, (1, size, size), strict=True):
+        amounts = (1, size if self._in_redis else 0, size)
+        for gauge, amount in zip(self._gauges, amounts, strict=True):
             if not gauge.gives(amount):
                 self._tell()
                 raise StoreFull(gauge.text)
-        self._queue.left -= 1
-        self._memory.left -= size
-        self._disk.left -= size
+        for gauge, amount in zip(self._gauges, amounts, strict=True):
+            gauge.left -= amount
         if self.state is State.OPEN:
             return 0.0
         return LONGEST * min(max(0.0, *(gauge.level for gauge in self._gauges)), 1.0)

@@ -77,6 +77,10 @@ class Changes:
             {"list": f"ready:{destination}", "group": group, "nudge": f"to:{destination}"},
         )
 
+    def aside(self, list_: str, group: str) -> None:
+        """Put a group into a list that nobody works on."""
+        self.push.append({"list": list_, "group": group})
+
     def owe(self, owed: Owed) -> None:
         """Record that a notice may be owed; the message is kept until stage `bounce` has ruled.
 

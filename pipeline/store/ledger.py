@@ -121,9 +121,9 @@ class Ledger:
         )  # fmt: skip
         return Taken([(group.decode(), values) for group, *values in found], int(left), more == 1, more == 2)
 
-    async def extend(self, token: str, lease: timedelta, slot: str = "") -> None:
-        """Prolong a lease that is still ours, and our slot at a destination."""
-        await self._run("extend", token, duration(lease), slot)
+    async def extend(self, token: str, lease: timedelta, slot: str = "") -> bool:
+        """Prolong a lease that is still ours, and our slot at a destination; tells whether there was such a lease."""
+        return bool(await self._run("extend", token, duration(lease), slot))
 
     async def commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Make verdicts true. None: the lease was lost, somebody else has the group, and nothing was written."""
@@ -214,9 +214,12 @@ class Ledger:
         with store_errors():
             return int(await self.redis.llen(f"{self.prefix}ready:{destination}"))
 
-    async def open_slot(self, destination: str, token: str, limit: int, lease: timedelta) -> bool:
-        """Take one of the connections that a destination may have at a time, over all workers on all hosts."""
-        return bool(await self._run("slot", destination, token, limit, duration(lease)))
+    async def open_slot(self, destination: str, token: str, limit: int, lease: timedelta) -> int:
+        """Take one of the connections that a destination may have at a time, over all workers on all hosts.
+
+        Returns 0 if there is none, 1 with one, and 2 if the token has groups as well, whose lease begins anew.
+        """
+        return int(await self._run("slot", destination, token, limit, duration(lease)))
 
     async def close_slot(self, destination: str, token: str) -> int:
         """Give the connection slot back; returns the groups that still wait."""

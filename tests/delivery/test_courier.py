@@ -372,6 +372,30 @@ async def test_content_that_cannot_be_loaded_is_our_fault() -> None:
     assert running[0].seen[0].lines == ["EHLO out.here.example", "QUIT"]
 
 
+@pytest.mark.parametrize("size", [1, 200_000], ids=["one block", "several blocks"])
+async def test_a_last_look_keeps_the_final_dot_back(size: int) -> None:
+    """SMTP-57: what a last look raises comes out, and the message was never whole (RFC 5321 section 4.1.1.4)."""
+
+    class NoLongerOurs(Exception):  # noqa: N818 - made up
+        pass
+
+    def look() -> None:
+        raise NoLongerOurs
+
+    async def load() -> bytes:
+        return b"Subject: x\r\n\r\n" + b"x\r\n" * size
+
+    async def parcels() -> AsyncIterator[Parcel]:
+        yield Parcel(message("user@example.com"), load, look)
+
+    async with hosts(Script()) as running:
+        courier = Courier(SmtpSettings("out.here.example", timeouts=QUICK))
+        with pytest.raises(NoLongerOurs):
+            await anext(courier.deliver(plan(running, CLEAR), Policy(), parcels()))
+    assert running[0].seen[0].lines[-1] == "DATA"
+    assert running[0].seen[0].contents == []
+
+
 async def test_a_caller_that_stops_leaves_no_connection() -> None:
     """A consumer that closes the generator ends the session with QUIT, and takes no further parcel."""
     taken: list[MessageId] = []

@@ -1,7 +1,7 @@
 """One run of the demonstration, with things that go wrong beside it, writes every documented event, each by its schema.
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
-excludes a recipient, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
+excludes a recipient, a host comes back, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
 longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, says
 more than anybody has to read, goes away and comes back.
 """
@@ -31,6 +31,7 @@ from ops.lab.scenarios import ALL
 from ops.lab.world import Lab
 from pipeline.embedded import socket_path
 from pipeline.log import EVENTS
+from tests.delivery.mailhost import Script, mailhost
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
 from tests.needs import free_port, redis_server
@@ -138,6 +139,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     assert [(row.address, row.fate) for row in rows if not row.agrees] == []
     await _refused_at_the_door(scene)
     await _an_operator_steps_in(scene)
+    await _a_host_comes_back(scene)
     await _a_kept_answer_is_damaged(scene)
     await _a_gatherer_raises(scene)
     await _a_worker_is_silent(scene)
@@ -182,6 +184,13 @@ async def _an_operator_steps_in(scene: Scene) -> None:
     assert await scene.command("exclude", "add", "*@nowhere.lab", "--expires", "1d") == 0
     for event in ("redis.unsafe", "queue.action", "exclusion.changed"):
         await scene.written(event)
+
+
+async def _a_host_comes_back(scene: Scene) -> None:
+    await scene.written("circuit.opened", host="mx.down.lab")
+    async with mailhost(Script(), scene.lab.address_of("down.lab"), scene.lab.smtp_port):
+        assert await scene.command("queue", "release", "--domain", "down.lab") == 0
+        await scene.written("circuit.closed", host="mx.down.lab")
 
 
 async def _a_kept_answer_is_damaged(scene: Scene) -> None:

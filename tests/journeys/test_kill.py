@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Sink:
         return "250 2.0.0 taken"
 
 
-def write_config(directory: Path, port: int) -> Path:
+def write_config(directory: Path, port: int, content: str = "redis") -> Path:
     """Write a configuration that sends everything to a mail host on loopback."""
     path = directory / "danepipe.toml"
     path.write_text(
@@ -48,6 +49,7 @@ def write_config(directory: Path, port: int) -> Path:
         hostname = "sender.example"
         [store]
         dir = "{directory}"
+        content = "{content}"
         [dns]
         servers = ["127.0.0.1@9"]
         timeout = "200ms"
@@ -67,8 +69,8 @@ def write_config(directory: Path, port: int) -> Path:
 
 
 @asynccontextmanager
-async def _pipe(directory: Path, port: int) -> AsyncIterator[tuple[Config, Path]]:
-    path = write_config(directory, port)
+async def _pipe(directory: Path, port: int, content: str) -> AsyncIterator[tuple[Config, Path]]:
+    path = write_config(directory, port, content)
     redis = EmbeddedRedis(directory)
     await redis.start()
     try:
@@ -85,16 +87,21 @@ async def until(condition: Any, seconds: float) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
-    """SIGKILL twenty times during 500 messages: each arrives; extra copies only of what had been answered with 250."""
+@pytest.mark.parametrize("place", ["redis", "file"])
+async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path, place: str) -> None:
+    """SIGKILL twenty times during 500 messages: each arrives; extra copies only of what had been answered with 250.
+
+    It is the same with content in files, and a sweep leaves none of them.
+    """
     redis_server()
     sink = Sink()
     port = free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)
     controller.start()
     chance = random.Random(1)
+    content = "redis" if place == "redis" else (tmp_path / "content").as_uri()
     try:
-        async with _pipe(tmp_path, port) as (config, path), Spine.open(config) as spine:
+        async with _pipe(tmp_path, port, content) as (config, path), Spine.open(config) as spine:
             stop = asyncio.Event()
             clock = asyncio.create_task(Clock(spine, utc_now).run(stop))
             workers = Workers(WorkSettings(processes=2, threads=THREADS, config=path))
@@ -119,12 +126,20 @@ async def test_twenty_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
             stop.set()
             await clock
             await workers.stop()
+            if spine.ledger.bodies is not None:
+                await spine.redis.delete("dp:content:swept")
+                await spine.ledger.bodies.sweep(timedelta(seconds=-5))
     finally:
         controller.stop()
     assert left == 0
+    assert _bodies(tmp_path) == []
     assert set(sink.taken) == {str(number) for number in range(MESSAGES)}
     twice = sum(count - 1 for count in sink.taken.values())
     assert twice <= KILLS * THREADS  # at most what a killed process was about to commit
+
+
+def _bodies(directory: Path) -> list[Path]:
+    return [path for path in (directory / "content").glob("*/*") if path.is_file()]
 
 
 async def settled(spine: Spine) -> int:

@@ -81,3 +81,14 @@ async def test_a_nudge_is_not_believed_for_an_hour(ledger: Ledger) -> None:
         await ledger.redis.pexpire(f"dp:nudge:{name}", HOUR)
     assert await ledger.waiting_places(["route"]) == ["route", f"to:{KEY}"]
     assert await ledger.waiting_places(["route"]) == []
+
+
+async def test_a_connection_learns_whether_its_mail_is_still_its_own(ledger: Ledger) -> None:
+    """SMTP-57: who was too slow between taking mail and connecting has lost it, and does not deliver what it had taken."""
+    assert await ledger.open_slot(KEY, "t", 5, LEASE) == 2
+    assert await ledger.extend("t", LEASE, KEY)
+    await passes(ledger.redis, LEASE)
+    await ledger.reap()
+    assert await ledger.open_slot(KEY, "t", 5, LEASE) == 1
+    assert not await ledger.extend("t", LEASE, KEY)
+    assert await ledger.open_slot(KEY, "u", 1, LEASE) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.accept.channel import has_long_line
 from pipeline.accept.door import StoreFull, StoreUnavailable, Submission, SubmissionError, prepare
 from pipeline.accept.smtp import Listener, ListenerError, ListenerSettings
 from stages.message import MessageId, Notify, Ret
@@ -248,6 +249,16 @@ async def test_nothing_is_promised_that_is_not_kept(failure: Exception, wanted: 
         assert (await _send(client, b"Subject: x\r\n\r\nx")).startswith(wanted)
         far.failure = None
         assert (await _send(client, b"Subject: x\r\n\r\nx")).startswith("250")
+
+
+@pytest.mark.parametrize("before", [0, 1, 500, 996, 997, 998])
+@pytest.mark.parametrize("after", [0, 1, 998])
+def test_a_long_line_is_found_wherever_it_stands(before: int, after: int) -> None:
+    """SUB-20 (RFC 5321 4.5.3.1.6): 998 octets are a line, 999 are too many, whatever the lines around have."""
+    for length, wanted in ((998, False), (999, True), (1000, True), (3000, True)):
+        lines = (b"a" * before, b"b" * length, b"c" * after)
+        assert has_long_line(b"\r\n".join(lines)) is wanted
+        assert has_long_line(b"\r\n".join((b"", *lines, b""))) is wanted
 
 
 async def test_pipelined_commands_are_answered_in_order() -> None:

@@ -164,6 +164,21 @@ async def test_memory_that_mail_may_fill() -> None:
         assert await world.at(pressure, used=600_000, bound=0) == 0.0
 
 
+async def test_content_elsewhere_takes_no_memory_of_redis() -> None:
+    """A message larger than the memory that is left is taken where its content goes to files; not where Redis keeps it."""
+    world = World()
+    world.reading = Reading(messages=0, used=0, bound=1_000_000)
+    for in_redis in (False, True):
+        pressure = Pressure(QUEUE, world.read, (), world.clock, in_redis=in_redis)
+        if in_redis:
+            with pytest.raises(StoreFull, match="Redis' memory"):
+                await pressure.take(2_000_000)
+        else:
+            assert [await pressure.take(2_000_000) for _ in range(3)] == [0.0] * 3
+        assert pressure.state is State.OPEN
+        await pressure.close()
+
+
 async def test_a_queue_without_an_end_slows_and_never_refuses() -> None:
     """`max_queue = 0`: replies wait from `slow_queue` on, up to a second; without both nothing is asked of the queue."""
     async with door(Backpressure(max_queue=0, slow_queue=100, min_disk_free=0)) as (world, pressure):

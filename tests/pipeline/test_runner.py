@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from delivery.courier import Parcel
+from delivery.courier import Lookout, Parcel
 from pipeline.delivering import Handed
 from pipeline.facts import Gatherer
 from pipeline.line import Line, registered
@@ -42,7 +42,9 @@ class FarEnd:
 
     answer: Callable[[Parcel], Awaitable[Attempt]]
 
-    async def deliver(self, _plan: Plan, _policy: Policy, parcels: AsyncIterator[Parcel]) -> AsyncGenerator[Attempt]:
+    async def deliver(
+        self, _plan: Plan, _policy: Policy, parcels: AsyncIterator[Parcel], _lookout: Lookout | None = None
+    ) -> AsyncGenerator[Attempt]:
         """Give an attempt for each parcel."""
         async for parcel in parcels:
             yield await self.answer(parcel)

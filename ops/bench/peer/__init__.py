@@ -1,0 +1,1 @@
+"""danepipe beside a tuned Postfix, on the same work and the same machine: `make bench-peer`."""

@@ -1,0 +1,10 @@
+-- Let the pause of every open circuit be over, so that the next delivery knocks. ARGV: prefix. Returns how many.
+local p, count = ARGV[1], 0
+for _, door in ipairs(redis.call('ZRANGE', p .. 'circuits', 0, -1)) do
+  local key = p .. 'circuit:' .. door
+  if redis.call('HEXISTS', key, 'until') == 1 then
+    redis.call('HSET', key, 'until', 0)
+    count = count + 1
+  end
+end
+return count

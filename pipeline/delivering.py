@@ -164,18 +164,27 @@ class Deliverer(Deferrer):
 
         Where there is nothing, wait for a while; returns whether to go on.
         """
-        key = plan.destination.key
-        more, parking = f"{stage.name}:to:{key}", self._tools.parking
+        key, parking = plan.destination.key, self._tools.parking
         if self._tools.gates is not None and await self._tools.gates.halted(key, plan):
             return False
         shared = policy.limits.site_connections is not None  # others of the site may wait for this connection
-        wait = idle if parking is not None and idle > 0 and not shared and parking.worth(key) else 0.0
+        if parking is None or shared or idle <= 0 or not parking.worth(key):
+            await self._fetch(stage, key, token, count, policy, held, 0.0)
+            return bool(held)
+        with parking.ready(token) as word:
+            parked = await self._fetch(stage, key, token, count, policy, held, idle)
+            return bool(held) or (parked and await parking.wait(word, key, token, idle))
+
+    async def _fetch(
+        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]", wait: float
+    ) -> bool:
+        more = f"{stage.name}:to:{key}"
         call = Call(more, policy.limits.connections, wait)
         taken = await self.ledger.take(f"ready:{key}", token, count, self._tools.limits.lease, bring="mail", call=call)
         if taken.more:
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))
-        return bool(held) or (parking is not None and taken.parked and await parking.wait(key, token, wait))
+        return taken.parked
 
     async def _content(self, message: Message, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)

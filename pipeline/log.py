@@ -131,18 +131,19 @@ class _Writer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[str] = []
+        self._asked: asyncio.AbstractEventLoop | None = None  # the event loop that is going to flush
 
     def msg(self, line: str) -> None:
         """Write one line, at the latest when the event loop has done what it is at."""
         with self._lock:
             self._waiting.append(line + "\n")
-            first = len(self._waiting) == 1
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a thread without an event loop
             self.flush()
         else:
-            if first:
+            if self._asked is not loop:  # also where a loop has ended before it came to writing
+                self._asked = loop
                 loop.call_soon(self.flush)
 
     debug = info = warning = error = msg
@@ -153,6 +154,7 @@ class _Writer:
         Mail that was delivered and not settled, because it could not be logged, would be delivered again and again.
         """
         with self._lock:
+            self._asked = None
             lines, self._waiting = self._waiting, []
             if _output.stream.closed:  # the program ends, and has closed it already
                 return

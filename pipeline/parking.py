@@ -8,6 +8,8 @@ among the jobs of its process; and only a destination that this process has serv
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
@@ -104,14 +106,20 @@ class Parking:
             if self._places is not None:
                 self._places.take_back()
 
-    async def wait(self, key: str, token: str, seconds: float) -> bool:
+    @contextmanager
+    def ready(self, token: str) -> Iterator[asyncio.Event]:
+        """Be ready for the word, which may come before the answer of Redis that says that we wait."""
+        event = self._parked[token] = asyncio.Event()
+        try:
+            yield event
+        finally:
+            del self._parked[token]
+
+    async def wait(self, event: asyncio.Event, key: str, token: str, seconds: float) -> bool:
         """Wait until mail comes, which Redis knows already; tells whether there may be some.
 
         Raises `StoreUnavailable`, `StoreFull`.
         """
-        event = self._parked[token] = asyncio.Event()
-        if not self._listening:
-            event.set()
         if self._places is not None:
             self._places.leave()
         try:
@@ -122,6 +130,5 @@ class Parking:
         else:
             return True
         finally:
-            del self._parked[token]
             if self._places is not None:
                 self._places.take_back()

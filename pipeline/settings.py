@@ -261,7 +261,7 @@ class Work(Section):
 
     processes: Positive = Field(2, description="worker processes")
     threads: Positive = Field(8, description="threads in each, which take jobs from Redis and route mail")
-    destinations: Positive = Field(250, description="destinations that each delivers to at a time")
+    destinations: Positive = Field(100, description="destinations that each delivers to at a time")
     lease: Duration = Field(timedelta(seconds=60), description="time after which a silent worker loses its work")
     fair_share: Positive = Field(100, description="messages one connection job takes before it lets others in")
 

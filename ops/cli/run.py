@@ -14,6 +14,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import click
+import uvloop
 
 from pipeline import log
 from pipeline.config import Config, ConfigError, load
@@ -51,7 +52,8 @@ def configuration(context: click.Context) -> Config:
 def run(work: Coroutine[Any, Any, T], config: Config) -> T:
     """Run a coroutine to its end. Raises `Fault` for what the world did, and anything else as it is."""
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
     except StoreUnavailable as error:
         raise Fault(away(config, error)) from error
     except StoreFull as error:

@@ -34,6 +34,7 @@ DOMAINS = (1, 100, 1000, 10_000)
 MESSAGES = 10_000
 _MOST_DOMAINS = 60_000  # each has an address of its own in 127.0.0.0/8
 _WIDTH = 110
+_BUSY = "rates favour the server with more processes, so measure again when it does nothing else"
 _ISOLATED = ("--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -117,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         said.print(str(error), style="red", highlight=False, soft_wrap=True)
         return 1
+    if about["load"] > about["cores"] / 2:
+        said.print(f"the machine was busy (load {about['load']}): {_BUSY}", highlight=False, soft_wrap=True)
     processor = "a control group" if group else "/proc"
     lines = rows([Run(**run) for run in result["runs"]])
     out = Console(width=_WIDTH)

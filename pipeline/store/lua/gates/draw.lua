@@ -7,8 +7,8 @@ local key = ARGV[1] .. 'rate:' .. ARGV[2]
 local wanted, each, burst = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local longest, now = tonumber(ARGV[6]), clock()
 local paid = math.max(tonumber(redis.call('GET', key) or 0), now)
--- a clock that was put back must not close the destination
-paid = math.min(paid, now + burst * each + longest)
+-- a clock that was put back must not close the destination: nobody waits for more than an hour
+paid = math.min(paid, now + burst * each + 3600000)
 local drawn = math.min(wanted, math.floor((now + burst * each - paid) / each + 1e-6))
 local wait = 0
 if wanted > 0 and drawn < 1 then

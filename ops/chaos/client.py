@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ops.chaos.tally import Tally
 
-SENDER = "sender@sender.example"
+SENDER = "sender.example"
 PATIENCE = 60.0  # seconds for a reply
 PAUSE = 0.1  # seconds before the next try
 
@@ -20,14 +20,17 @@ class Refused(Exception):  # noqa: N818 - it is what was answered
 
 
 class Client:
-    """Sends to one port. `domain` chooses the domain of a message by its number."""
+    """Sends to one port. `domain` chooses the domain of a message by its number; `sender` is that of the sender."""
 
-    def __init__(self, port: int, tally: Tally, domain: Callable[[int], str], size: int = 300) -> None:
+    def __init__(
+        self, port: int, tally: Tally, domain: Callable[[int], str], size: int = 300, sender: str = SENDER
+    ) -> None:
         self.port = port
         self.patience = PATIENCE
         self._tally = tally
         self._domain = domain
         self._size = size
+        self._sender = f"sender@{sender}"
         self.accepted = 0
 
     async def send(self, messages: int, *, rate: float, first: int = 0, connections: int = 8) -> None:
@@ -61,14 +64,14 @@ class Client:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 await _reply(reader, b"220")
                 for line, wanted in (
-                    ("EHLO client.example", b"250"), (f"MAIL FROM:<{SENDER}>", b"250"),
+                    ("EHLO client.example", b"250"), (f"MAIL FROM:<{self._sender}>", b"250"),
                     (f"RCPT TO:<{name}@{domain}>", b"250"), ("DATA", b"354"),
                 ):  # fmt: skip
                     writer.write(line.encode() + b"\r\n")
                     await _reply(reader, wanted)
                 entry.sent = True
                 filler = b"So it goes, a line after another.\r\n" * (self._size // 35)
-                writer.write(f"From: <{SENDER}>\r\nSubject: {name}\r\n\r\n".encode() + filler + b".\r\n")
+                writer.write(f"From: <{self._sender}>\r\nSubject: {name}\r\n\r\n".encode() + filler + b".\r\n")
                 entry.id = (await _reply(reader, b"250")).rpartition(" ")[2]
                 writer.write(b"QUIT\r\n")
         except (Refused, OSError, TimeoutError, asyncio.IncompleteReadError):

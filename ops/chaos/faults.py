@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from ops.bench.figures import NotHere
-from ops.chaos.pipe import until
+from ops.chaos.pipe import LEASE, until
 from ops.chaos.run import Run, World
+from ops.chaos.tally import Entry
 from pipeline.embedded import NoRedis
 
 BALLAST = 1 << 20  # octets written at a time
@@ -46,6 +47,21 @@ async def kill(run: Run) -> None:
             await _beat(run, size.beat)
             name = ("accept", "clock", run.chance.choice(("work1", "work2")))[number % 3]
             world.pipe.parts[name].signal(signal.SIGKILL)
+            run.faults += 1
+
+
+async def worker_pause(run: Run) -> None:
+    """SIGSTOP of a worker at a random moment, for longer than its lease; then SIGCONT, and it goes on where it was."""
+    size = run.size
+    seconds = size.pauses * 1.5 * (LEASE + size.beat)
+    async with run.world() as world, _flow(run, world, size.messages // 2, seconds):
+        world.far.delay = 0.1
+        for _ in range(size.pauses):
+            await _beat(run, size.beat)
+            part = world.pipe.parts[run.chance.choice(("work1", "work2"))]
+            part.signal(signal.SIGSTOP)
+            await asyncio.sleep(run.chance.uniform(1.2, 1.6) * LEASE)
+            part.signal(signal.SIGCONT)
             run.faults += 1
 
 
@@ -108,7 +124,7 @@ async def disk_full(run: Run) -> None:
     _nothing_died(run)
 
 
-def _all(run: Run) -> list:  # type: ignore[type-arg]
+def _all(run: Run) -> list[Entry]:
     return list(run.tally.entries.values())
 
 

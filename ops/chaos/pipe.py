@@ -181,6 +181,16 @@ class Pipe:
         async with Spine.open(load(self.config, {})) as spine:
             yield spine
 
+    async def command(self, *arguments: str) -> None:
+        """Run a command of danepipe. Raises RuntimeError if it fails."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"danepipe {' '.join(arguments)}: {said.decode(errors='replace')}")
+
     def events(self, *names: str) -> Iterator[dict[str, Any]]:
         """Give the events of these names so far."""
         if self.log.exists():

@@ -7,7 +7,7 @@ for the tests, where the 20 seconds for which a lost nudge is waited for are cut
 
 import random
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ class Size:
     messages: int
     kills: int
     redis_kills: int
+    pauses: int  # of a worker
     some: int  # messages where the fault is not about numbers
     beat: float
     pause: float
@@ -42,8 +43,8 @@ class Size:
         return replace(self, messages=messages)
 
 
-FULL = Size(20_000, 100, 10, 1000, 1.5, 30.0, 300.0, hurry=False)
-SHORT = Size(300, 10, 2, 60, 0.7, 2.0, 60.0, hurry=True)
+FULL = Size(20_000, 100, 10, 10, 1000, 1.5, 30.0, 300.0, hurry=False)
+SHORT = Size(300, 10, 2, 1, 60, 0.7, 2.0, 60.0, hurry=True)
 
 
 def domain_of(number: int) -> str:
@@ -74,6 +75,7 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     complaints: list[str] = field(default_factory=list)
     faults: int = 0
+    look: Callable[[], None] = lambda: None  # brings the count up to date
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class Run:
             async def done() -> bool:
                 nonlocal looked
                 looked += 1
+                self.look()
                 if self.size.hurry and looked % 20 == 0:
                     for key in await spine.redis.keys("dp:nudge:*"):
                         await spine.redis.delete(key)

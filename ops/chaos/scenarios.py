@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ops.chaos import faults, peers
+from ops.chaos import faults, names, peers
 from ops.chaos.run import Run
 
 ALL: Mapping[str, Callable[[Run], Awaitable[None]]] = {
@@ -15,5 +15,9 @@ ALL: Mapping[str, Callable[[Run], Awaitable[None]]] = {
     "remote-stall": peers.stall,
     "remote-reset": peers.reset,
     "clocks": peers.clocks,
+    "worker-pause": faults.worker_pause,
     "fenced": peers.fenced,
+    "resolver-dead": names.dead,
+    "resolver-lies": names.lies,
+    "resolver-slow": names.slow,
 }

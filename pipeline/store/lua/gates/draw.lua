@@ -16,5 +16,9 @@ if wanted > 0 and drawn < 1 then
   drawn = wait <= longest and 1 or 0
 end
 paid = paid + drawn * each
-if paid > now then redis.call('SET', key, string.format('%.3f', paid), 'PX', math.ceil(paid - now) + 1000) end
+if paid > now then
+  redis.call('SET', key, string.format('%.3f', paid), 'PX', math.ceil(paid - now) + 1000)
+else
+  redis.call('DEL', key)
+end
 return {drawn, wait}

@@ -1,10 +1,10 @@
-# The targets people use: run, demo, test, check, bench, bench-peer, differential. `make lock` renews the locked dependencies.
+# The targets people use: run, demo, test, check, chaos, bench, bench-peer, differential. `make lock` renews the locked dependencies.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test check bench bench-peer differential lock clean
+.PHONY: run demo test check chaos bench bench-peer differential lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/danepipe up
@@ -26,6 +26,10 @@ bench: $(VENV)/.tests-installed
 # danepipe beside a tuned Postfix, on the same work. As root; ten minutes for the whole.
 bench-peer: $(VENV)/.installed
 	$(BIN)/python -m ops.bench.peer $(ARGS)
+
+# Faults with a seed against all of danepipe, and a count of every message: half an hour. ARGS="kill --seed 7 --ledger FILE"
+chaos: $(VENV)/.tests-installed
+	$(BIN)/python -m ops.chaos $(ARGS)
 
 # Our own DNSSEC validation beside a real Unbound, over other random zones in each run; DANEPIPE_SEED repeats one. Half an hour.
 differential: $(VENV)/.tests-installed

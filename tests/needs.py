@@ -19,7 +19,7 @@ _DAEMONS = "/usr/sbin:/sbin:/usr/local/sbin"  # where systems keep daemons, on P
 def program(name: str) -> str:
     """Give the path of a program, or skip the test with the reason; with CI=true its absence is a failure."""
     path = _find(name)
-    return path if path is not None else _without(f"needs {name} (Debian package), which is not on PATH")
+    return path if path is not None else lacking(f"needs {name} (Debian package), which is not on PATH")
 
 
 def has(name: str) -> bool:
@@ -35,7 +35,7 @@ def redis_server() -> RedisBinary:
     try:
         return find_redis()
     except NoRedis as error:
-        return _without(str(error))
+        return lacking(str(error))
 
 
 def _find(name: str) -> str | None:
@@ -46,7 +46,8 @@ def _must_run_all() -> bool:
     return os.environ.get("CI") == "true"
 
 
-def _without(reason: str) -> NoReturn:
+def lacking(reason: str) -> NoReturn:
+    """Skip the test with the reason; with CI=true what is missing is a failure."""
     if _must_run_all():
         pytest.fail(reason)
     pytest.skip(reason)
@@ -72,7 +73,7 @@ def small_disk(directory: Path, size: int) -> Iterator[None]:
     """Mount a file system of so many octets for the while, which only root may, or skip the test; see `program`."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        _without("needs to mount a tmpfs, which only root may")
+        lacking("needs to mount a tmpfs, which only root may")
     try:
         yield
     finally:

@@ -110,7 +110,12 @@ async def redis_full(run: Run) -> None:
 async def disk_full(run: Run) -> None:
     """The disk under the append-only file is full: Redis ends rather than lose what it would answer."""
     with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name, _small_disk(Path(name)) as disk:
-        async with run.world(octets=4000, directory=Path(name)) as world, _flow(run, world, run.size.some * 3, 6.0):
+        settings = {"backpressure": {"min_disk_free": 0}}  # else the door is closed long before
+        messages = run.size.some * 3
+        async with (
+            run.world(settings, octets=4000, directory=Path(name)) as world,
+            _flow(run, world, messages, 6.0),
+        ):
             await until(lambda: world.client.accepted > run.size.some // 4, 60, "no mail is accepted")
             ballast, ended = disk / "ballast", asyncio.create_task(world.pipe.redis.ended())
             _fill(ballast)

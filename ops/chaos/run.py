@@ -147,6 +147,7 @@ def _settings(ports: Sequence[int], more: Mapping[str, Any]) -> dict[str, Any]:
         "dns": {"servers": [f"127.0.0.1@{closed_port()}"], "timeout": "200ms"},
         "smtp": {"allow_private": True},
         "queue": {"retry": ["1s"], "jitter": 0.0},
+        "circuit": {"pause": "1s", "longest": "2s"},
         "route": [*routes, {"action": "host", "host": "[127.0.0.1]", "port": ports[0], "tls": "may"}],
     }
     for key, value in more.items():

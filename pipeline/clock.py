@@ -71,9 +71,21 @@ class Clock:
         if self._swept is None or not timedelta(0) <= now - self._swept < SWEEP:  # a clock may be put back
             self._swept = now
             await self._spine.nudge(await ledger.waiting_places([stage.name for stage in self._places()]))
+            await self._let_go(now)
             if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):
                 # beside the rest, as the list may be long
                 self._bodies = asyncio.create_task(ledger.bodies.sweep())
+
+    async def _let_go(self, now: datetime) -> None:
+        """Let mail go on whose suspension is over, and what was put aside while somebody resumed it."""
+        gates = self._spine.gates
+        for one in await gates.forgotten(now):
+            if await gates.lift(one):
+                log.emit(
+                    "queue.action", action="expire", target=f"{one.kind} {one.name}", outcome="moved",
+                    reason=one.reason, owner=one.owner, expires=str(one.expires),
+                )  # fmt: skip
+            await self._spine.nudge(await gates.let_go(one, self._spine.line.first.name))
 
     def _places(self) -> tuple[Stage, ...]:
         return (*self._spine.line.messages, self._spine.line.notices)

@@ -32,7 +32,7 @@ def _pattern(text: str) -> str:
         raise Fault(str(error)) from error
 
 
-def _expiry(text: str | None, now: datetime) -> datetime | None:
+def expiry(text: str | None, now: datetime) -> datetime | None:
     """Read a day (it counts to its end), a time, or a duration from now."""
     if text is None:
         return None
@@ -58,7 +58,7 @@ def add(context: click.Context, pattern: str, reason: str, owner: str, expires: 
     """Exclude recipients: user@example.com, *@example.com or *@*.example.com."""
     config = configuration(context)
     now = utc_now()
-    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=_expiry(expires, now), origin="command")
+    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=expiry(expires, now), origin="command")
     if not entry.is_live(now):
         raise Fault(f"--expires {expires}: that is over already")
 

@@ -13,6 +13,7 @@ import click
 import orjson
 
 from ops.cli.run import Fault, configuration, run, spine_of
+from ops.cli.suspend import Halted, resume, suspend, suspensions
 from pipeline import log
 from pipeline.config import a_label_pattern
 from pipeline.spine import Spine, utc_now
@@ -43,18 +44,19 @@ def list_(context: click.Context, state: str | None, domain: str | None, limit: 
     async def work() -> None:
         shown = 0
         async with spine_of(config, "queue") as spine:
+            halted = await Halted.fetch(spine, utc_now())
             async for stored in _everything(spine):
                 for recipient in _open(stored):
                     if (state and recipient.state != state) or (domain and not _is_of(recipient, domain)):
                         continue
-                    row = describe(stored, recipient)
+                    row = {**describe(stored, recipient), "suspended": halted.why(stored, recipient)}
                     click.echo(orjson.dumps(row).decode() if as_json else _line(row))
                     shown += 1
                     if shown == limit:
                         click.echo(f"(more: only {limit} shown, see --limit)", err=True)
                         return
             if not as_json:
-                counts = await spine.ledger.counts()
+                counts = {**await spine.ledger.counts(), **({"suspended": halted.count} if halted.count else {})}
                 click.echo(", ".join(f"{name} {number}" for name, number in counts.items()), err=True)
 
     run(work(), config)
@@ -81,7 +83,11 @@ def show(context: click.Context, message: str, *, as_json: bool, content: bool) 
                     raise Fault(f"{gone}: bring it back, or return or drop the message") from None
                 click.echo(octets, nl=False)
                 return
-            rows = [describe(stored, recipient) for recipient in stored.message.recipients]
+            halted = await Halted.fetch(spine, utc_now())
+            rows = [
+                {**describe(stored, recipient), "suspended": halted.why(stored, recipient)}
+                for recipient in stored.message.recipients
+            ]
             if as_json:
                 click.echo(orjson.dumps({**_head(stored), "recipients": rows}, option=orjson.OPT_INDENT_2).decode())
                 return
@@ -171,6 +177,8 @@ def _command(hand: Hand) -> click.Command:
 
 for _hand in HANDS:
     queue.add_command(_command(_hand))
+for _other in (suspend, resume, suspensions):
+    queue.add_command(_other)
 
 
 async def _act(spine: Spine, hand: Hand, wanted: list[tuple[Stored, Recipient]], why: str, *, single: bool) -> bool:
@@ -296,4 +304,5 @@ def _when(moment: datetime | None) -> str:
 def _line(row: dict[str, Any]) -> str:
     later = f", next {row['next_attempt']}" if row["next_attempt"] else ""
     why = f": {row['code']} {row['reason']}" if row["code"] else ""
-    return f"{row['id']} {row['state']}{later} {row['sender']} -> {row['recipient']}{why}"
+    halted = f", suspended ({row['suspended']})" if row["suspended"] else ""
+    return f"{row['id']} {row['state']}{later}{halted} {row['sender']} -> {row['recipient']}{why}"

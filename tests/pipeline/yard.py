@@ -105,10 +105,10 @@ class Yard:
     async def _to_ready(self, made: Message, key: str) -> None:
         group = group_of(made.id, map(number_of, made.recipient_ids))
         await self.redis.lrem("dp:place:route", 1, group)
+        await self.redis.delete("dp:nudge:route")
         await self.redis.rpush(f"dp:ready:{key}", group)
         await self.redis.sadd("dp:destinations", key)
-        for recipient in made.recipient_ids:
-            await self.redis.hset(f"dp:msg:{made.id}", f"w:{number_of(recipient)}", f"ready:{key}|{group}")
+        await self.redis.hset(f"dp:msg:{made.id}", f"w:{number_of(made.recipient_ids[0])}", f"ready:{key}|{group}")
 
     async def job(self, plan: Plan) -> None:
         """Run one job of stage `deliver`."""

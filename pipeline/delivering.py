@@ -1,13 +1,13 @@
 """Deliver: drain the ready queue of a destination over one connection, and settle each message as it is answered.
 
 What a host has taken is never sent again for a fault of ours: where ruling on it breaks, it is held for an operator.
-Redis being away after the host's reply is waited out for as long as the lease may hold (SMTP-57).
+Redis being away after the host's reply is waited out, however long that takes (SMTP-57).
 """
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,12 +18,12 @@ from pipeline import log
 from pipeline.deferring import Deferrer
 from pipeline.desk import StageBroke
 from pipeline.gates import Pace, Walk
+from pipeline.hands import Hand, Handed, hands
 from pipeline.leases import Lease, LeaseOver
-from pipeline.store.changes import Call, Changes, Row, Taken
+from pipeline.store.changes import Call, Changes
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.content import ContentGone
-from pipeline.store.ledger import Ledger
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
@@ -48,7 +48,7 @@ class Deliverer(Deferrer):
         elif await self.ledger.backlog(key):
             await self._tools.nudge([f"to:{key}"])
 
-    async def carry(self, stage: Stage, key: str, token: str, handed: "Handed", held: "list[Hand]") -> None:
+    async def carry(self, stage: Stage, key: str, token: str, handed: Handed, held: list[Hand]) -> None:
         """Drain the ready queue over one connection if there may be one, and if no host of the plan is out of reach.
 
         `held` is what the token has taken already; it comes first.
@@ -76,7 +76,7 @@ class Deliverer(Deferrer):
                 await self.ledger.give_back(token)
 
     async def _connect(
-        self, stage: Stage, key: str, token: str, handed: "Handed", held: "list[Hand]", walk: Walk | None
+        self, stage: Stage, key: str, token: str, handed: Handed, held: list[Hand], walk: Walk | None
     ) -> None:
         """Drain the ready queue up to a fair share, committing each message as it is settled."""
         tools = self._tools
@@ -115,7 +115,7 @@ class Deliverer(Deferrer):
             await tools.nudge([f"{stage.name}:to:{key}"])
 
     async def _drain(  # noqa: PLR0913, PLR0917 - what one connection takes
-        self, stage: Stage, lease: Lease, handed: "Handed", policy: Policy, held: "deque[Hand]",
+        self, stage: Stage, lease: Lease, handed: Handed, policy: Policy, held: deque[Hand],
         under_way: "dict[MessageId, _UnderWay]", walk: Walk | None, pace: Pace,
     ) -> None:  # fmt: skip
         tools, planned, token = self._tools, handed.planned, lease.token
@@ -158,7 +158,7 @@ class Deliverer(Deferrer):
                 await self._judge(stage, token, planned, policy, attempt, under_way)
 
     async def _take(
-        self, stage: Stage, plan: Plan, token: str, count: int, policy: Policy, held: "deque[Hand]", idle: float
+        self, stage: Stage, plan: Plan, token: str, count: int, policy: Policy, held: deque[Hand], idle: float
     ) -> bool:
         """Take some more of the ready queue, and call for one more connection where that is long.
 
@@ -176,7 +176,7 @@ class Deliverer(Deferrer):
             return bool(held) or (parked and await parking.wait(word, key, token, idle))
 
     async def _fetch(
-        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: "deque[Hand]", wait: float
+        self, stage: Stage, key: str, token: str, count: int, policy: Policy, held: deque[Hand], wait: float
     ) -> bool:
         more = f"{stage.name}:to:{key}"
         call = Call(more, policy.limits.connections, wait)
@@ -189,7 +189,7 @@ class Deliverer(Deferrer):
     async def _content(self, message: Message, given: bytes | None) -> bytes:
         return given if given is not None else await self.ledger.content(message)
 
-    def _log_plan(self, handed: "Handed", message: Message, hand: "Hand") -> None:
+    def _log_plan(self, handed: Handed, message: Message, hand: Hand) -> None:
         """Say of a message that came after the plan was made that it goes by that plan, as the stage before would."""
         if handed.reason is not None and not hand.ruled:
             before = self._tools.line.destinations[-2]
@@ -252,38 +252,6 @@ class Deliverer(Deferrer):
             stage, key, token, work.group, work.message, work.verdicts,
             [replace(self._noted(one, reason), state=State.HELD) for one in left],
         )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Handed:
-    """A plan as it is left for the stage that delivers: why it was made, and until when it may be used."""
-
-    planned: Planned
-    reason: Reason | None = None
-    until: datetime | None = None
-
-
-class Hand:
-    """A group that was taken, as Redis gave it. `ruled`: the stage before has ruled on it in this job."""
-
-    __slots__ = ("_ledger", "_row", "content", "group", "ruled")
-
-    def __init__(self, ledger: Ledger, group: str, row: Row, content: bytes | None, *, ruled: bool) -> None:
-        self._ledger = ledger
-        self._row = row
-        self.group = group
-        self.content = content
-        self.ruled = ruled
-
-    def read(self) -> Message | None:
-        """Give the message; None if it is gone. Raises `CodecError`."""
-        return self._ledger.read(self.group, self._row)
-
-
-def hands(ledger: Ledger, taken: Taken, bring: str, *, ruled: bool = False) -> list[Hand]:
-    """Split what was taken: with "mail" the content stands in front of the row."""
-    mail = bring == "mail"
-    return [Hand(ledger, group, row[mail:], row[0] if mail else None, ruled=ruled) for group, row in taken.groups]
 
 
 class _UnderWay:

@@ -6,8 +6,9 @@ from functools import partial
 from uuid import uuid4
 
 from pipeline.deferring import Deferrer
-from pipeline.delivering import Deliverer, Hand, Handed, hands
+from pipeline.delivering import Deliverer
 from pipeline.desk import StageBroke, Tools, shares_of
+from pipeline.hands import Hand, Handed, hands
 from pipeline.leases import Lease
 from pipeline.store.changes import Changes
 from pipeline.store.codec import decode, encode

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from delivery.courier import Lookout, Parcel
-from pipeline.delivering import Handed
 from pipeline.facts import Gatherer
+from pipeline.hands import Handed
 from pipeline.line import Line, registered
 from pipeline.runner import Limits, Runner, StageBroke, Tools, TransientLookup
 from pipeline.store.codec import encode

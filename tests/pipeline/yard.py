@@ -12,8 +12,8 @@ import orjson
 
 from delivery.courier import Courier, SmtpSettings
 from pipeline import log
-from pipeline.delivering import Handed
 from pipeline.gates import Gates, Setting
+from pipeline.hands import Handed
 from pipeline.line import Line, registered
 from pipeline.parking import Parking
 from pipeline.runner import Limits, Runner, Tools

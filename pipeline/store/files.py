@@ -118,8 +118,7 @@ class FileStore:
         clock.touch(mode=0o600)
         return clock.stat().st_mtime
 
-    @staticmethod
-    def _scan(directory: Path, before: float) -> list[str]:
+    def _scan(self, directory: Path, before: float) -> list[str]:
         found = []
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -130,7 +129,7 @@ class FileStore:
                     continue
                 if entry.name.endswith(PART):
                     Path(entry).unlink(missing_ok=True)
-                else:
+                elif self._path(entry.name) == Path(entry):  # what else stands here is none of ours
                     found.append(entry.name)
         return found
 

@@ -1,9 +1,9 @@
 """One run of the demonstration, with things that go wrong beside it, writes every documented event, each by its schema.
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
-excludes a recipient, a host comes back, Redis is made unsafe, a kept DNS answer is damaged, a plug-in raises, a worker is silent for
-longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus data, says
-more than anybody has to read, goes away and comes back.
+excludes a recipient, Redis is made unsafe, content is lost, a host comes back, a kept DNS answer is damaged, a plug-in
+raises, a worker is silent for longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver
+vouches for bogus data, says more than anybody has to read, goes away and comes back.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ops.lab.scenarios import ALL
 from ops.lab.world import Lab
 from pipeline.embedded import socket_path
 from pipeline.log import EVENTS
+from pipeline.store.files import FileStore
 from tests.delivery.mailhost import Script, mailhost
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
@@ -119,7 +121,7 @@ async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
         more={
             "redis": {"url": "embedded", "allow_unsafe": True},
             "listen": {"smtp": f"127.0.0.1:{port}", "max_size": "1M"},
-            "store": {"dir": str(directory / "var")},
+            "store": {"dir": str(directory / "var"), "content": (directory / "content").as_uri()},
             "log": {"file": str(log), "level": "debug"},
             "work": {"processes": 1, "threads": 8, "lease": "5s"},
             "dns": {"canary_interval": "1s", "timeout": "3s"},
@@ -139,6 +141,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     assert [(row.address, row.fate) for row in rows if not row.agrees] == []
     await _refused_at_the_door(scene)
     await _an_operator_steps_in(scene)
+    await _content_is_lost(scene)
     await _a_host_comes_back(scene)
     await _a_kept_answer_is_damaged(scene)
     await _a_gatherer_raises(scene)
@@ -191,6 +194,33 @@ async def _a_host_comes_back(scene: Scene) -> None:
     async with mailhost(Script(), scene.lab.address_of("down.lab"), scene.lab.smtp_port):
         assert await scene.command("queue", "release", "--domain", "down.lab") == 0
         await scene.written("circuit.closed", host="mx.down.lab")
+
+
+def _named(content: Path, *directories: str) -> Iterator[str]:
+    """Give names of bodies that stand in these directories, which are swept in their order."""
+    store = FileStore(content)
+    for directory in directories:
+        yield next(name for name in (f"M{n}.1" for n in count()) if store._path(name).parent.name == directory)
+
+
+async def _content_is_lost(scene: Scene) -> None:
+    """Take the body of mail that waits and have it returned; leave a body without mail, and one that cannot be deleted."""
+    content = scene.log.with_name("content")
+    for accepted in scene.events("message.accepted"):
+        if any(recipient.endswith("@servfail-tlsa.lab") for recipient in accepted["recipients"]):
+            for body in content.glob(f"*/{accepted['message']}.*"):
+                body.unlink()
+    assert await scene.command("queue", "bounce", "--domain", "servfail-tlsa.lab") == 0
+    await scene.written("body.gone")
+    orphan, stuck = (FileStore(content)._path(name) for name in _named(content, "00", "01"))
+    orphan.write_bytes(b"x")
+    stuck.mkdir()
+    for body in (orphan, stuck):
+        os.utime(body, (0, 0))
+    await scene.redis.delete("dp:content:swept")
+    for event in ("body.swept", "body.left"):
+        await scene.written(event, role="clock")
+    stuck.rmdir()
 
 
 async def _a_kept_answer_is_damaged(scene: Scene) -> None:

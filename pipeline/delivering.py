@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from delivery.courier import Parcel
 from pipeline import log
+from pipeline.behind import Behind
 from pipeline.deferring import Deferrer
 from pipeline.desk import StageBroke
 from pipeline.gates import Pace, Walk
@@ -154,8 +155,12 @@ class Deliverer(Deferrer):
                 yield Parcel(message, partial(self._content, message, hand.content), lease.check)
 
         async with aclosing(tools.courier.deliver(planned.plan, policy, parcels(), walk)) as attempts:
-            async for attempt in attempts:
-                await self._judge(stage, token, planned, policy, attempt, under_way)
+            behind = Behind()
+            try:
+                async for attempt in attempts:
+                    await self._judge(stage, token, planned, policy, attempt, under_way, behind)
+            finally:
+                await behind.end()
 
     async def _take(
         self, stage: Stage, plan: Plan, token: str, count: int, policy: Policy, held: deque[Hand], idle: float
@@ -198,7 +203,7 @@ class Deliverer(Deferrer):
 
     async def _judge(
         self, stage: Stage, token: str, planned: Planned, policy: Policy, attempt: Attempt,
-        under_way: "dict[MessageId, _UnderWay]",
+        under_way: "dict[MessageId, _UnderWay]", behind: Behind,
     ) -> None:  # fmt: skip
         message_id = MessageId(attempt.recipients[0].partition("/")[0])
         work = under_way[message_id]
@@ -220,9 +225,8 @@ class Deliverer(Deferrer):
         work.left -= asked
         if not work.left:  # the group commits as one; more than one transaction comes only from splitting it
             del under_way[message_id]
-            await self._commit_share(
-                stage, planned.plan.destination.key, token, work.group, work.message, work.verdicts
-            )
+            key = planned.plan.destination.key
+            await behind.then(self._commit_share(stage, key, token, work.group, work.message, work.verdicts))
 
     async def _put_away(self, stage: Stage, key: str, token: str, work: "_UnderWay", error: Exception) -> None:
         """Settle a group over which delivering broke: what was ruled stands, what was taken is held, the rest waits."""

@@ -244,7 +244,7 @@ class Queue(Section):
 class LimitsSection(Section):
     """`[limits]`: bounds for each destination."""
 
-    connections: Positive = Field(10, description="connections at a time, over all workers")
+    connections: Positive = Field(20, description="connections at a time, over all workers")
     messages_per_connection: Positive = Field(100, description="messages sent over one connection")
     idle: Duration = Field(
         timedelta(seconds=2), description="how long a connection waits for more mail; 0s: not at all"

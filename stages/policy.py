@@ -159,7 +159,7 @@ class Limits:
     all destinations that share the best host; `rate`: messages a second. None sets no bound.
     """
 
-    connections: int = 10
+    connections: int = 20
     messages_per_connection: int = 100
     recipients_per_transaction: int = 100
     idle: timedelta = timedelta(seconds=2)

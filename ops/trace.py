@@ -157,7 +157,7 @@ def _attempt(event: Event) -> list[str]:
 
 def _standing(stored: Stored | None) -> list[str]:
     if stored is None:
-        return ["now: the ledger does not know it (settled mail is forgotten after an hour)"]
+        return ["now: the ledger does not know it (settled mail is forgotten after ten minutes)"]
     lines = ["now:"]
     for recipient in stored.message.recipients:
         where = stored.places[recipient.id]

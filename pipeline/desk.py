@@ -7,7 +7,7 @@ Dramatiq brings the job back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -90,6 +90,17 @@ def shares_of(verdicts: Sequence[Verdict]) -> dict[MessageId, list[Verdict]]:
     return shares
 
 
+def parts_of(message: Message, verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, Message]]:
+    """Give each verdict on a message with that part of it which the verdict names.
+
+    The recipients are looked up, as a message to thousands may get a verdict for each.
+    """
+    known = {recipient.id: recipient for recipient in message.recipients}
+    for verdict in verdicts:
+        named = tuple(known[one] for one in verdict.recipients if one in known)
+        yield verdict, replace(message, recipients=named)
+
+
 class Desk:
     """Holds the tools, and no state between jobs; `ending` asks those that run to take nothing new."""
 
@@ -121,19 +132,18 @@ class Desk:
         check_partition(expected, verdicts)
         return verdicts
 
-    def _log(self, stage: Stage, message: Message, verdict: Verdict, elapsed: timedelta) -> None:
+    def _log(self, stage: Stage, part: Message, verdict: Verdict, elapsed: timedelta) -> None:
         if isinstance(verdict, Proceed) and verdict.reason is None:
             verdict = replace(verdict, reason=Reason(stage.name, f"{stage.name}.passed", "2.0.0", "passed on"))
         reason = verdict.reason
         if reason is None:
             raise StageBroke(f"stage {stage.name} ruled without a reason")
-        named = set(verdict.recipients)
         log.emit(
             "stage.verdict",
             stage=stage.name,
             verdict=type(verdict).__name__.lower(),
-            message=message.id,
-            recipients=[str(recipient.address) for recipient in message.recipients if recipient.id in named],
+            message=part.id,
+            recipients=[str(recipient.address) for recipient in part.recipients],
             destination=str(reason.facts.get("destination", "")),
             code=reason.code,
             status=reason.status,
@@ -145,34 +155,32 @@ class Desk:
         )
 
     def _log_shares(self, stage: Stage, message: Message, shares: Sequence[Verdict], elapsed: timedelta) -> None:
-        for share in shares:
-            self._log(stage, message, share, elapsed)
+        for share, part in parts_of(message, shares):
+            self._log(stage, part, share, elapsed)
 
     # Effects of verdicts
 
     def _settle(
         self,
         stage: Stage,
-        message: Message,
+        part: Message,
         verdict: Defer | Refuse | Done,
         changes: Changes,
         dane: DanePolicy,
     ) -> None:
-        ruled = set(verdict.recipients)
-        named = [recipient for recipient in message.recipients if recipient.id in ruled]
         match verdict:
             case Defer():
-                self._defer(message, named, verdict, changes, dane)
+                self._defer(part, verdict, changes, dane)
             case Refuse(reason=reason):
-                self._fail(message, [self._noted(recipient, reason) for recipient in named], changes)
+                self._fail(part, [self._noted(recipient, reason) for recipient in part.recipients], changes)
             case Done(reason=reason, relayed=relayed):
                 state = State.RELAYED if relayed else State.DELIVERED
                 if stage.level is not Level.DESTINATION:
                     state = State.DROPPED
-                done = tuple(replace(self._noted(recipient, reason), state=state) for recipient in named)
+                done = tuple(replace(self._noted(recipient, reason), state=state) for recipient in part.recipients)
                 self._close(done, changes)
                 if relayed:
-                    changes.owe(Owed(NoticeKind.RELAYED, replace(message, recipients=done)))
+                    changes.owe(Owed(NoticeKind.RELAYED, replace(part, recipients=done)))
 
     def _noted(self, recipient: Recipient, reason: Reason) -> Recipient:
         return note_failure(recipient, reason, self._tools.now())
@@ -180,7 +188,6 @@ class Desk:
     def _defer(
         self,
         message: Message,
-        named: list[Recipient],
         verdict: Defer,
         changes: Changes,
         dane: DanePolicy,
@@ -188,7 +195,7 @@ class Desk:
         chance = self._tools.chance()  # one for the group, so that it stays one transaction
         later: dict[datetime, list[Recipient]] = {}
         given_up, noticed = [], []
-        for before in named:
+        for before in message.recipients:
             recipient = self._noted(before, verdict.reason)
             outcome = after_defer(
                 recipient, verdict.reason, verdict.not_before, message.envelope, dane, self._tools.schedule,
@@ -247,12 +254,12 @@ class Desk:
         await self._tools.nudge(sorted(self._after(message, group, committed)))
 
     def _write(self, stage: Stage, key: str, message: Message, verdicts: Sequence[Verdict], changes: Changes) -> None:
-        for verdict in verdicts:
+        for verdict, part in parts_of(message, verdicts):
             if isinstance(verdict, Proceed):
                 changes.to_ready(key, group_of(message.id, map(number_of, verdict.recipients)))
             else:
                 dane = self._tools.policy_for(Destination.parse(key)).dane
-                self._settle(stage, message, verdict, changes, dane)
+                self._settle(stage, part, verdict, changes, dane)
 
     async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Commit what a host may have answered; while Redis is away, try until it is back.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from pipeline import log
-from pipeline.desk import Limits, StageBroke, Tools
+from pipeline.desk import Limits, StageBroke, Tools, parts_of
 from pipeline.leases import Lease
 from pipeline.planning import Planner, TransientLookup
 from pipeline.store.changes import Call, Changes, Row, group_of, number_of
@@ -103,16 +103,15 @@ class Runner(Planner):
     async def _verdicts(self, stage: Stage, item: object, message: Message) -> tuple[Verdict, ...]:
         started = self._tools.now()
         verdicts = await self._decide(stage, item, message.recipient_ids)
-        for verdict in verdicts:
-            self._log(stage, message, verdict, self._tools.now() - started)
+        self._log_shares(stage, message, verdicts, self._tools.now() - started)
         return verdicts
 
     async def _go_through(self, stage: Stage, item: object, message: Message, changes: Changes) -> None:
-        for verdict in await self._verdicts(stage, item, message):
+        for verdict, part in parts_of(message, await self._verdicts(stage, item, message)):
             if isinstance(verdict, Proceed):
                 await self._pass_on(stage, verdict, changes)
             else:
-                self._settle(stage, message, verdict, changes, DanePolicy())
+                self._settle(stage, part, verdict, changes, DanePolicy())
 
     async def _decide(self, stage: Stage, item: object, expected: tuple[RecipientId, ...]) -> tuple[Verdict, ...]:
         facts: dict[type, object] = {}

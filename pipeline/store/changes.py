@@ -46,7 +46,7 @@ class Changes:
     schedule: list[dict[str, Any]] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
-    owed: dict[NoticeKind, Owed] = field(default_factory=dict)
+    owed: dict[NoticeKind, list[Owed]] = field(default_factory=dict)
 
     def add(self, other: "Changes") -> None:
         """Take over what other stages have written for the same group."""
@@ -57,8 +57,8 @@ class Changes:
         self.schedule += other.schedule
         self.held += other.held
         self.forget += other.forget
-        for owed in other.owed.values():
-            self.owe(owed)
+        for kind, owed in other.owed.items():
+            self.owed.setdefault(kind, []).extend(owed)
 
     def put(self, recipient: Recipient) -> None:
         """Keep a recipient as it stands now."""
@@ -86,11 +86,7 @@ class Changes:
 
         What one commit owes of a kind becomes one notice about all its recipients (RFC 3461 section 5.2.8).
         """
-        before = self.owed.get(owed.kind)
-        if before is not None:
-            recipients = (*before.message.recipients, *owed.message.recipients)
-            owed = replace(owed, message=replace(owed.message, recipients=recipients))
-        self.owed[owed.kind] = owed
+        self.owed.setdefault(owed.kind, []).append(owed)
 
     def later(self, group: str, at: datetime) -> None:
         """Schedule a group."""
@@ -107,7 +103,7 @@ class Changes:
                 "list": f"place:{notices}", "group": owed_group(one), "nudge": notices, "owed": True,
                 "payload": encode(Owed, one).decode(), "into": f"item:{notices}",
             }
-            for one in self.owed.values()
+            for one in map(_together, self.owed.values())
         ]  # fmt: skip
         return orjson.dumps(
             {
@@ -120,6 +116,12 @@ class Changes:
                 "forget": self.forget,
             },
         )
+
+
+def _together(owed: Sequence[Owed]) -> Owed:
+    last = owed[-1]
+    recipients = tuple(recipient for one in owed for recipient in one.message.recipients)
+    return replace(last, message=replace(last.message, recipients=recipients))
 
 
 def owed_group(owed: Owed) -> str:

@@ -38,6 +38,8 @@ from stages.message import FINAL, Envelope, Message, MessageId, Recipient
 
 _LUA = Path(__file__).parent / "lua"
 PARKED = "parked"  # channel, after the prefix: the tokens of connections that mail has come for
+COMMITTED = 131_072  # octets of changes that one script makes, so that nobody waits for it
+ENTERING = 2000  # groups before the first stage up to which due ones join them
 SMALL = 65_536  # octets of content that come with a message that is taken to be delivered
 
 
@@ -55,7 +57,7 @@ class Ledger:
         prefix: str = "dp:",
         first: str = "route",
         notices: str = "bounce",
-        retention: timedelta = timedelta(hours=1),
+        retention: timedelta = timedelta(minutes=10),
         bodies: Bodies | None = None,
     ) -> None:
         self.redis = redis
@@ -130,11 +132,19 @@ class Ledger:
         return (await self.commit_all(token, [(group, changes)]))[0]
 
     async def commit_all(self, token: str, settled: Sequence[tuple[str, Changes]]) -> list[Committed | None]:
-        """Make verdicts on several groups true in one trip, each by itself; see `commit`."""
-        flat: list[object] = []
+        """Make verdicts on several groups true, each by itself; see `commit`. It is one trip unless they are large."""
+        shares: list[list[object]] = [[]]
+        size = 0
         for group, changes in settled:
-            flat += (group, changes.json(self.notices))
-        results = await self._run("commit", token, self._retention, *flat)
+            json = changes.json(self.notices)
+            size += len(json)
+            if size > COMMITTED and shares[-1]:
+                shares.append([])
+                size = len(json)
+            shares[-1] += (group, json)
+        results: list[Any] = []
+        for some in shares:
+            results += await self._run("commit", token, self._retention, *some)
         ended = [(group, result[2]) for (group, _), result in zip(settled, results, strict=True) if result[0]]
         await self._let_go([(MessageId(group.partition("/")[0]), at) for group, at in ended if at])
         return [
@@ -252,8 +262,11 @@ class Ledger:
     # The clock's work
 
     async def due(self, now: datetime, count: int = 500) -> tuple[int, bool]:
-        """Move due groups from the schedule to the first stage; returns how many, and whether to nudge."""
-        moved, nudge = await self._run("due", milliseconds(now), count, self.first)
+        """Move due groups from the schedule to the first stage; returns how many, and whether to nudge.
+
+        It moves no more than there is room for, so that new mail does not stand behind a whole queue.
+        """
+        moved, nudge = await self._run("due", milliseconds(now), count, self.first, ENTERING)
         return int(moved), bool(nudge)
 
     async def next_due(self) -> datetime | None:
@@ -355,8 +368,10 @@ def _read(message: MessageId, row: Mapping[bytes, bytes]) -> Stored:
     recipients = tuple(decode(Recipient, row[f"r:{number}".encode()]) for number in numbers)
     places: dict[str, str] = {}
     for recipient in recipients:
-        where = row.get(f"w:{number_of(recipient.id)}".encode(), b"").decode().rpartition("|")[0]
-        places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where
+        where = row.get(f"w:{number_of(recipient.id)}".encode(), b"")
+        if where.startswith(b"="):  # its group is named once, with its first recipient
+            where = row.get(b"w:" + where[1:], b"")
+        places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where.decode().rpartition("|")[0]
     return Stored(Message(message, decode(Envelope, row[b"envelope"]), recipients), places, int(row[b"open"]))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.store.changes import Changes, group_of
 from pipeline.store.codec import CodecError, decode, encode
-from pipeline.store.ledger import Ledger
+from pipeline.store.ledger import ENTERING, Ledger
 from stages.contract import NoticeKind, Owed
 from stages.message import (
     Address,
@@ -363,6 +363,71 @@ async def test_no_page_misses_a_message_while_others_are_settled(ledger: Ledger,
         page, cursor = await ledger.page(cursor, 10)
         seen += [stored.message.id for stored in page]
     assert seen == [f"M{n:02}" for n in range(25) if n < 10 or n not in settled]
+
+
+async def test_a_group_of_thousands_is_named_once(ledger: Ledger) -> None:
+    """What a message takes in Redis grows with its recipients, wherever they stand, and not with their square."""
+    few, many = message("M1", 500), message("M2", 2000)
+    taken = {}
+    for one in (few, many):
+        await ledger.accept(one, b"x")
+        groups = await ledger.claim("place:route", one.id, 1, LEASE)
+        assert groups == [group_of(one.id, map(str, range(len(one.recipients))))]
+        changes = Changes()
+        changes.later(groups[0], NOW)
+        assert await ledger.commit(one.id, groups[0], changes) is not None
+        taken[one.id] = await ledger.redis.memory_usage(f"dp:msg:{one.id}", samples=0)
+    assert taken["M2"] < 5 * taken["M1"]
+    assert (await ledger.due(NOW))[0] == 2
+    stored = await ledger.stored(MessageId("M2"))
+    assert stored is not None
+    assert set(stored.places.values()) == {"place:route"}
+    assert await ledger.move(many.recipients[0], "held", NOW) == "moved"
+    assert await ledger.move(many.recipients[1999], "held", NOW) == "moved"
+    stored = await ledger.stored(MessageId("M2"))
+    assert stored is not None
+    places = list(stored.places.values())
+    assert (places[0], places[1999], set(places[1:-1])) == ("held", "held", {"place:route"})
+
+
+async def test_a_batch_of_messages_to_thousands_is_cut_short(ledger: Ledger) -> None:
+    """What one worker has in hand is bounded by recipients too; what it leaves keeps its order, and nothing is lost."""
+    for name in ("M1", "M2", "M3", "M4"):
+        await ledger.accept(message(name, 1500 if name == "M1" else 3000), b"x")
+    seen = []
+    for token in "abcd":
+        taken = await ledger.take("place:route", token, 100, LEASE)
+        seen.append([group.partition("/")[0] for group, _ in taken.groups])
+        assert taken.left == 4 - sum(map(len, seen))
+    assert seen == [["M1"], ["M2"], ["M3"], ["M4"]]
+
+
+async def test_many_changes_are_made_in_several_trips(ledger: Ledger) -> None:
+    """Verdicts on many recipients are no one script, which would keep everybody waiting, and all of them come true."""
+    for name in ("M1", "M2", "M3"):
+        await ledger.accept(message(name, 1000), b"x")
+        await ledger.claim("place:route", "t", 1, LEASE)
+    settled = []
+    for name in ("M1", "M2", "M3"):
+        changes = Changes(settled=1000)
+        for one in message(name, 1000).recipients:
+            changes.put(replace(one, state=State.DELIVERED))
+        settled.append((group_of(MessageId(name), map(str, range(1000))), changes))
+    committed = await ledger.commit_all("t", [*settled, ("M9/0", Changes())])
+    assert [one is not None and one.open == 0 for one in committed] == [True, True, True, False]
+    assert await ledger.redis.zcard("dp:claims") == 0
+
+
+async def test_due_mail_waits_where_it_is_while_the_first_stage_is_busy(ledger: Ledger) -> None:
+    """A whole queue that becomes due enters little by little, so that new mail is not behind all of it (SMTP-51)."""
+    await ledger.redis.zadd("dp:schedule", {f"M{n}/0": 1 for n in range(2 * ENTERING)})
+    moved = 0
+    while some := (await ledger.due(NOW))[0]:
+        moved += some
+    assert moved == ENTERING
+    await ledger.claim("place:route", "t", 300, LEASE)
+    assert (await ledger.due(NOW))[0] == 300
+    assert await ledger.redis.zcard("dp:schedule") == ENTERING - 300
 
 
 def test_foreign_json_is_a_clear_error() -> None:

@@ -25,27 +25,22 @@ local function commit(group, json)
   for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end
   for number, value in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, value) end
   for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
-  local function stand(g, where)
-    for number in string.gmatch(string.match(g, '/([^!]*)'), '[^,]+') do
-      redis.call('HSET', key, 'w:' .. number, where .. '|' .. g)
-    end
-  end
   local out = {1, 0, ''}
   for _, entry in ipairs(c.push) do
     push('RPUSH', entry.list, entry.group)
     if entry.payload then redis.call('HSET', p .. entry.into, entry.group, entry.payload) end
-    if entry.owed then change = change + 1 else stand(entry.group, entry.list) end
+    if entry.owed then change = change + 1 else stand(entry.list, entry.group) end
     if entry.nudge and not wake(entry.list) and redis.call('SET', p .. 'nudge:' .. entry.nudge, 1, 'NX', 'PX', NUDGE) then
       out[#out + 1] = entry.nudge
     end
   end
   for _, later in ipairs(c.schedule) do
     redis.call('ZADD', p .. 'schedule', later.at, later.group)
-    stand(later.group, 'schedule')
+    stand('schedule', later.group)
   end
   for _, held in ipairs(c.hold) do
     redis.call('HSET', p .. 'held', held.group, held.at)
-    stand(held.group, 'held')
+    stand('held', held.group)
   end
   local open = redis.call('HINCRBY', key, 'open', change)
   out[2] = open

@@ -10,6 +10,8 @@ if not stands then
   if redis.call('EXISTS', key) == 1 then return 'settled' end
   return 'unknown'
 end
+local first = string.match(stands, '^=(.*)$')
+if first then stands = redis.call('HGET', key, 'w:' .. first) end
 local function state_of(json)
   local one = cjson.decode(json)
   return one.state, one.attempts .. tostring(one.copied) .. tostring(one.delay_noticed)
@@ -40,17 +42,17 @@ if #rest > 0 then
   if where == 'schedule' then redis.call('ZADD', p .. 'schedule', ARGV[5], left)
   elseif where == 'held' then redis.call('HSET', p .. 'held', left, ARGV[5])
   else push('RPUSH', where, left) end
-  for _, other in ipairs(rest) do redis.call('HSET', key, 'w:' .. other, where .. '|' .. left) end
+  stand(where, left)
 end
 local single = id .. '/' .. number
 local out = 'moved'
 redis.call('HSET', key, 'r:' .. number, ARGV[6])
 if target == 'route' then
   redis.call('RPUSH', p .. 'place:' .. ARGV[7], single)
-  redis.call('HSET', key, 'w:' .. number, 'place:' .. ARGV[7] .. '|' .. single)
+  stand('place:' .. ARGV[7], single)
 elseif target == 'held' then
   redis.call('HSET', p .. 'held', single, ARGV[5])
-  redis.call('HSET', key, 'w:' .. number, 'held|' .. single)
+  stand('held', single)
 else
   redis.call('HDEL', key, 'w:' .. number)
   local change = -1

@@ -4,6 +4,7 @@ local NUDGE = 20000 -- ms for which a nudge is taken to be on its way, if nobody
 local WORKED = 5000 -- ms after its last batch for which a worker is taken to be at a list
 local HUSHED = 120000 -- ms for which a place is hushed at most: what lasts longer is older than a clock that was put back
 local AGAIN = 1000 -- ms between two calls for one more worker at the same list
+local NAMES = 16000 -- octets of names of groups in one batch: a few thousand recipients
 local EACH = 10 -- groups that wait for each open connection before another one is worth its handshake
 local function clock() -- ms
   local time = redis.call('TIME')
@@ -12,6 +13,23 @@ end
 -- Leases and slots that end later than any can were made before the clock was put back.
 local function cap(key, most, ends)
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. most, '+inf')) do redis.call('ZADD', key, ends, token) end
+end
+-- Where a group stands is kept with its first recipient, in "w:<n>" as "<list>|<group>"; the others name that one, "=<n>".
+-- So a group of thousands keeps its name once, and where it goes on whole, one field says so.
+local function step(list, group)
+  local id, first = string.match(group, '^([^/]+)/([^,!]+)')
+  redis.call('HSET', ARGV[1] .. 'msg:' .. id, 'w:' .. first, list .. '|' .. group)
+end
+local function stand(list, group)
+  local id, first, others = string.match(group, '^([^/]+)/([^,!]+)([^!]*)')
+  local fields = {'w:' .. first, list .. '|' .. group}
+  for number in string.gmatch(others, '[^,]+') do
+    fields[#fields + 1] = 'w:' .. number
+    fields[#fields + 1] = '=' .. first
+  end
+  for at = 1, #fields, 4000 do
+    redis.call('HSET', ARGV[1] .. 'msg:' .. id, unpack(fields, at, math.min(at + 3999, #fields)))
+  end
 end
 local function push(where, list, group)
   redis.call(where, ARGV[1] .. list, group)

@@ -10,6 +10,7 @@ if math.abs(now - seen) > lease / 3 then
   if lease > 0 then cap(p .. 'claims', now + lease, now + lease) end
 end
 local out = {now, hold}
+local moved = 0
 if now < hold then return out end
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. 'claims', '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))) do
   local claim = p .. 'claim:' .. token
@@ -25,9 +26,11 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. 'claims', '-inf', now, '
   redis.call('DEL', claim)
   redis.call('ZREM', p .. 'claims', token)
   for list, count in pairs(counts) do
+    moved = moved + count
     out[#out + 1] = token
     out[#out + 1] = list
     out[#out + 1] = count
   end
+  if moved >= 500 then break end -- the next look takes the rest, so that nobody waits for Redis meanwhile
 end
 return out

@@ -16,6 +16,16 @@ if not groups then
   local parked = p .. 'parked:' .. string.match(list, '^ready:(.*)$')
   return {0, redis.call('SET', parked, token, 'NX', 'PX', ARGV[11]) and 2 or 0}
 end
+-- A batch of messages to thousands is cut short: what a worker has in hand, and the time of this script, are bounded.
+local size, most = 0, #groups
+for i, group in ipairs(groups) do
+  size = size + #group
+  if size > NAMES and i > 1 then
+    most = i - 1
+    break
+  end
+end
+for i = #groups, most + 1, -1 do redis.call('LPUSH', p .. list, table.remove(groups)) end
 local claim = p .. 'claim:' .. token
 local fields = {'', list}
 for _, group in ipairs(groups) do

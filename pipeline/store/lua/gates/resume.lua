@@ -4,10 +4,7 @@ local p = ARGV[1]
 local groups = redis.call('LPOP', p .. ARGV[2], tonumber(ARGV[3])) or {}
 for _, group in ipairs(groups) do
   redis.call('RPUSH', p .. 'place:' .. ARGV[4], group)
-  local key = p .. 'msg:' .. string.match(group, '^[^/]+')
-  for number in string.gmatch(string.match(group, '/(.*)'), '[^,]+') do
-    redis.call('HSET', key, 'w:' .. number, 'place:' .. ARGV[4] .. '|' .. group)
-  end
+  step('place:' .. ARGV[4], group)
 end
 if #groups == 0 then return {0, 0} end
 return {#groups, redis.call('SET', p .. 'nudge:' .. ARGV[4], 1, 'NX', 'PX', NUDGE) and 1 or 0}

@@ -86,7 +86,7 @@ class Bodies:
         self._store = store
         self._redis = redis
         self._prefix = prefix
-        self._owner = ""
+        self._owner = b""
         self.where = store.where
 
     async def bind(self) -> None:

@@ -4,6 +4,7 @@ Any number of clocks may run; each step is one atomic script. Nothing is lost wh
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from stages.contract import Stage
 
 TICK = timedelta(milliseconds=500)
 SWEEP = timedelta(seconds=5)
+SPARED = 20  # a sweep over very many destinations is followed by so many times its length without one
 
 
 class Clock:
@@ -25,6 +27,7 @@ class Clock:
         self._now = now
         self._tick = tick.total_seconds()
         self._swept: datetime | None = None
+        self._pause = SWEEP
         self._watch = Watch()
         self._bodies: asyncio.Task[None] | None = None
         self._away = False
@@ -64,13 +67,17 @@ class Clock:
                 break
         if nudge:
             await self._spine.nudge([ledger.first])
+        back = set[str]()
         for token, place, groups in await ledger.reap(self._spine.config.work.lease, self._watch):
             if not token.startswith("aside:"):  # these rested and come back as agreed
                 log.emit("lease.reaped", level="warning", token=token, place=place, groups=groups)
-            self._swept = None
-        if self._swept is None or not timedelta(0) <= now - self._swept < SWEEP:  # a clock may be put back
-            self._swept = now
+            back.add(place)
+        if back:
+            await self._spine.nudge(await ledger.waiting(sorted(back)))
+        if self._swept is None or not timedelta(0) <= now - self._swept < self._pause:  # a clock may be put back
+            self._swept, began = now, time.monotonic()
             await self._spine.nudge(await ledger.waiting_places([stage.name for stage in self._places()]))
+            self._pause = max(SWEEP, timedelta(seconds=SPARED * (time.monotonic() - began)))
             await self._let_go(now)
             if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):
                 # beside the rest, as the list may be long

@@ -39,7 +39,7 @@ def queue() -> None:
 @click.pass_context
 def list_(context: click.Context, state: str | None, domain: str | None, limit: int, *, as_json: bool) -> None:
     """List recipients whose mail is not settled, oldest mail first."""
-    config = configuration(context)
+    config, only = configuration(context), domain and _a_label(domain)
 
     async def work() -> None:
         shown = 0
@@ -47,7 +47,7 @@ def list_(context: click.Context, state: str | None, domain: str | None, limit: 
             halted = await Halted.fetch(spine, utc_now())
             async for stored in _everything(spine):
                 for recipient in _open(stored):
-                    if (state and recipient.state != state) or (domain and not _is_of(recipient, domain)):
+                    if (state and recipient.state != state) or (only and recipient.address.domain != only):
                         continue
                     row = {**describe(stored, recipient), "suspended": halted.why(stored, recipient)}
                     click.echo(orjson.dumps(row).decode() if as_json else _line(row))
@@ -166,7 +166,7 @@ def _command(hand: Hand) -> click.Command:
 
         async def work() -> bool:
             async with spine_of(config, "queue") as spine:
-                wanted = [one async for one in _wanted(spine, targets, domain, everything=everything)]
+                wanted = _wanted(spine, targets, domain, everything=everything)
                 return await _act(spine, hand, wanted, reason, single=bool(targets))
 
         if not run(work(), config):
@@ -181,10 +181,13 @@ for _other in (suspend, resume, suspensions):
     queue.add_command(_other)
 
 
-async def _act(spine: Spine, hand: Hand, wanted: list[tuple[Stored, Recipient]], why: str, *, single: bool) -> bool:
+async def _act(
+    spine: Spine, hand: Hand, wanted: AsyncIterator[tuple[Stored, Recipient]], why: str, *, single: bool
+) -> bool:
     """Do it to each, say what came of it, and tell whether all was done."""
-    done, fine = 0, True
-    for stored, recipient in wanted:
+    found, done, fine = 0, 0, True
+    async for stored, recipient in wanted:
+        found += 1
         if not hand.wants(recipient):
             if single:
                 click.echo(f"{recipient.id} {recipient.address}: {hand.instead}", err=True)
@@ -210,7 +213,7 @@ async def _act(spine: Spine, hand: Hand, wanted: list[tuple[Stored, Recipient]],
         await spine.nudge([spine.line.first.name])
     if done and hand.notice:
         await spine.nudge([spine.line.notices.name])
-    if not wanted:
+    if not found:
         click.echo("nothing in the queue fits", err=True)
     return fine
 
@@ -218,6 +221,8 @@ async def _act(spine: Spine, hand: Hand, wanted: list[tuple[Stored, Recipient]],
 async def _wanted(
     spine: Spine, targets: tuple[str, ...], domain: str | None, *, everything: bool
 ) -> AsyncIterator[tuple[Stored, Recipient]]:
+    only = domain and _a_label(domain)
+    named: list[tuple[Stored, Recipient]] = []
     for target in targets:
         stored = await _stored(spine, target)
         chosen = [one for one in stored.message.recipients if "/" not in target or one.id == target]
@@ -226,17 +231,22 @@ async def _wanted(
         for recipient in chosen:
             if recipient.state in FINAL and "/" not in target and len(chosen) > 1:
                 continue  # of a whole message, only what is open is meant
-            yield stored, recipient
-    if domain or everything:
-        for stored in [one async for one in _everything(spine)]:  # acting changes the list
+            named.append((stored, recipient))
+    for one in named:  # all of them are there, or nothing is done
+        yield one
+    if only or everything:
+        begun = utc_now()
+        async for stored in _everything(spine):  # acting changes what is there, which pages bear
+            if stored.message.envelope.accepted > begun:  # such as reports that this very command has made
+                return
             for recipient in _open(stored):
-                if everything or (domain and _is_of(recipient, domain)):
+                if everything or recipient.address.domain == only:
                     yield stored, recipient
 
 
-def _is_of(recipient: Recipient, domain: str) -> bool:
+def _a_label(domain: str) -> str:
     try:
-        return recipient.address.domain == a_label_pattern(f"*@{domain}").removeprefix("*@").lower()
+        return a_label_pattern(f"*@{domain}").removeprefix("*@").lower()
     except ValueError as error:
         raise Fault(f"--domain {domain!r} is no domain name: {error}") from error
 
@@ -245,7 +255,7 @@ async def _stored(spine: Spine, target: str) -> Stored:
     identifier = MessageId(target.partition("/")[0])
     stored = await spine.ledger.stored(identifier)
     if stored is None:
-        raise Fault(f"there is no message {identifier} (settled mail is forgotten after an hour)")
+        raise Fault(f"there is no message {identifier} (settled mail is forgotten after ten minutes)")
     return stored
 
 

@@ -287,17 +287,21 @@ class Ledger:
         triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return [(token.decode(), name.decode(), int(groups)) for token, name, groups in triples]
 
+    async def waiting(self, lists: Sequence[str | bytes]) -> list[str]:
+        """Tell which of some lists hold something and have no nudge on its way, by the names of the nudges."""
+        return [name.decode() for name in await self._run("sweep", *lists)]
+
     async def waiting_places(self, stages: Sequence[str]) -> list[str]:
         """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
-        found = await self._run("sweep", *(f"place:{stage}" for stage in stages))
+        found = await self.waiting([f"place:{stage}" for stage in stages])
         cursor = 0
         while True:
             with store_errors():
                 cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=500)
             if members:
-                found += await self._run("sweep", *(b"ready:" + name for name in members))
+                found += await self.waiting([b"ready:" + name for name in members])
             if not cursor:
-                return [name.decode() for name in found]
+                return found
 
     # What operators see and do
 

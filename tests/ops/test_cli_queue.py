@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline.spine import utc_now
 from pipeline.store.changes import Changes, Stored
 from pipeline.store.codec import decode
 from pipeline.store.ledger import Ledger
@@ -144,6 +145,33 @@ def test_unknown_targets_are_named(kept: Run, ledger: WithLedger, arguments: tup
     assert result.exit_code == 1
     assert names in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_all_named_are_there_or_nothing_is_done(kept: Run, ledger: WithLedger) -> None:
+    """A typing mistake in one of several targets leaves the others as they were."""
+    ledger(deferred)
+    assert kept("queue", "drop", "M1", "NOPE").exit_code == 1
+    assert ledger(stored).places == {"M1/0": "schedule", "M1/1": "ready:mx:example.com:25:dane"}
+    assert kept("queue", "drop", "M1", "--domain", "bü cher.example").exit_code == 1
+    assert ledger(stored).places["M1/0"] == "schedule"
+
+
+def test_all_mail_is_walked_in_pages_while_it_moves(kept: Run, ledger: WithLedger) -> None:
+    """More mail than a page holds is acted upon once each, and what comes in meanwhile is not meant."""
+
+    async def many(ledger: Ledger) -> None:
+        for n in range(250):
+            await ledger.accept(message(f"M{n:03}", 1), b"x")
+        new = message("NEW", 1)
+        later = replace(new.envelope, accepted=utc_now() + timedelta(hours=1))
+        await ledger.accept(replace(new, envelope=later), b"x")
+
+    async def left(ledger: Ledger) -> dict[str, int]:
+        return await ledger.counts()
+
+    ledger(many)
+    assert len(kept("queue", "drop", "--all").stdout.splitlines()) == 250
+    assert ledger(left)["messages"] == 1
 
 
 def test_actions_need_a_target(kept: Run) -> None:

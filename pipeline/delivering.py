@@ -88,7 +88,7 @@ class Deliverer(Deferrer):
             await self.ledger.give_back(token)  # those who hold the connections will take it
             return
         backlog = 0
-        pace = Pace(tools.gates, key, policy.limits.rate, tools.parking)
+        pace = Pace(tools.gates, key, policy.limits.rate)
         under_way: dict[MessageId, _UnderWay] = {}
         try:
             async with self._leased(lease, slot=key):
@@ -111,6 +111,8 @@ class Deliverer(Deferrer):
         finally:
             await self.ledger.give_back(token)
             backlog = await self.ledger.close_slot(key, token)
+            if walk is not None:
+                walk.end()
             await pace.end()
         if backlog and not pace.over:
             await tools.nudge([f"{stage.name}:to:{key}"])

@@ -51,11 +51,12 @@ class Gates:
 
     def __init__(
         self, store: GateStore, setting: Setting, now: Callable[[], datetime], chance: Callable[[], float],
-        hush: Callable[[str, timedelta], Awaitable[None]],
+        hush: Callable[[str, timedelta], Awaitable[None]], parking: Parking | None = None,
     ) -> None:  # fmt: skip
         self.store = store
         self.setting = setting
         self.chance = chance
+        self.parking = parking
         self.standing: Counter[str] = Counter()  # sessions of this process at each address
         self.now = now
         self._hush = hush
@@ -162,12 +163,13 @@ class Gates:
 
 
 class Walk:
-    """The lookout of one job: whom it may knock at, and what it hears."""
+    """The lookout of one job: whom it may knock at, and what it hears. While connecting, it holds no place for jobs."""
 
     def __init__(self, gates: Gates, token: str) -> None:
         self._gates = gates
         self._token = token
         self._let: set[str] = set()  # asked for already, and may be knocked at
+        self._out = False
 
     async def barred_all(self, plan: Plan) -> tuple[HostAttempt, ...] | None:
         """Give what stands for tries at all addresses of a plan if none may be knocked at; None if one may.
@@ -192,9 +194,16 @@ class Walk:
         """Give what stands for a try at an address in an open circuit; None to knock."""
         if _name(door) in self._let:
             self._let.discard(_name(door))
-            return None
-        answer = await self._ask(door)
-        return None if answer is None else _instead(door, answer)
+        elif (answer := await self._ask(door)) is not None:
+            return _instead(door, answer)
+        self._out = self._gates.parking is not None and self._gates.parking.step_out()
+        return None
+
+    def end(self) -> None:
+        """Have a place for jobs again, however the connecting ended."""
+        if self._out and self._gates.parking is not None:
+            self._gates.parking.step_in()
+        self._out = False
 
     async def _ask(self, door: Door) -> Shut | None:
         gates, name = self._gates, _name(door)
@@ -208,6 +217,7 @@ class Walk:
 
         A host that turns us away while others of our sessions stand there has enough of us, and is not down.
         """
+        self.end()
         gates, name = self._gates, _name(door)
         if attempt.trouble is None:
             gates.standing[name] += 1
@@ -242,11 +252,10 @@ class Walk:
 class Pace:
     """The allowance of one job at a destination: how many messages may go, and when. `over`: it had to give up."""
 
-    def __init__(self, gates: Gates | None, key: str, rate: float | None, parking: Parking | None) -> None:
+    def __init__(self, gates: Gates | None, key: str, rate: float | None) -> None:
         self._gates = gates
         self._key = key
         self._rate = rate
-        self._parking = parking
         self._left = 0
         self.over = False
 
@@ -262,8 +271,8 @@ class Pace:
                 await self._gates.hush(self._key, min(wait, HUSHED))
                 return False
             self._left = drawn
-            if wait and self._parking is not None:
-                await self._parking.pause(wait.total_seconds())
+            if wait and self._gates.parking is not None:
+                await self._gates.parking.pause(wait.total_seconds())
             elif wait:
                 await asyncio.sleep(wait.total_seconds())
         self._left -= 1

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
 
+OUT = 500  # jobs of one process that hold no place while they connect; beyond that they do
 MOST = 200  # connections of one process that wait at a time
 KNOWN = 10_000  # destinations of which a process remembers that it has served them
 RETRY = 0.5  # seconds before the channel is opened again
@@ -64,6 +65,7 @@ class Parking:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._listening = False
         self._ending = asyncio.Event()
+        self._out = 0
 
     async def run(self) -> None:
         """Listen to the channel until cancelled. Redis being away is waited out."""
@@ -92,6 +94,20 @@ class Parking:
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
         return before and self._listening and len(self._parked) < MOST
+
+    def step_out(self) -> bool:
+        """Hold no place among the jobs of the process until `step_in`; False if too many do so."""
+        if self._places is None or self._out >= OUT:
+            return False
+        self._out += 1
+        self._places.leave()
+        return True
+
+    def step_in(self) -> None:
+        """Take the place back."""
+        self._out -= 1
+        if self._places is not None:
+            self._places.take_back()
 
     async def pause(self, seconds: float) -> None:
         """Hold no place among the jobs of the process for a while, unless it is to end."""

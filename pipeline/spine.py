@@ -192,7 +192,7 @@ class Spine:
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
                 runs=runs,
                 parking=parking,
-                gates=Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush),
+                gates=Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking),
             ),
         )
 

@@ -8,9 +8,10 @@ their own code. A reply may be one of the marks below instead.
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -36,6 +37,7 @@ class Script:
     early: str = ""  # a reply within the content, before its end, and the connection is closed
     deaf: bool = False  # read nothing of the content
     late: float = 0.0  # read nothing of it for so many seconds
+    stall: float = 0.0  # seconds of thought about each command
     drop_content: bool = False  # close within the content
     close_after_dot: bool = False  # reply to the dot, then close
     reached: asyncio.Event = field(default_factory=asyncio.Event)  # a content has come in whole
@@ -99,6 +101,23 @@ async def mailhost(script: Script, address: str = "127.0.0.1", port: int = 0) ->
         await server.wait_closed()
 
 
+@contextmanager
+def unanswered() -> Iterator[int]:
+    """Give a port of 127.0.0.1 whose connections are never answered: its queue is full, and what comes is dropped."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        waiting = []
+        for _ in range(3):
+            one = socket.socket()
+            one.setblocking(False)  # noqa: FBT003 - socket's own signature
+            one.connect_ex(listening.getsockname())
+            waiting.append(one)
+        yield listening.getsockname()[1]
+        for one in waiting:
+            one.close()
+
+
 class _Conversation:
     def __init__(self, script: Script, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._script = script
@@ -113,6 +132,8 @@ class _Conversation:
         while line := await self._reader.readline():
             text = line.decode("utf-8").rstrip("\r\n")
             self._seen.lines.append(text)
+            if self._script.stall:
+                await asyncio.sleep(self._script.stall)
             if not await self._obey(text):
                 return
 

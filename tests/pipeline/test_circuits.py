@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from delivery.courier import SmtpSettings
+from pipeline.parking import Parking, Places
 from pipeline.runner import Limits
 from pipeline.store.gates import GateStore, Opened, Pauses, Shut
+from pipeline.store.ledger import Ledger
 from stages.message import State
 from stages.plan import Plan
 from tests.delivery.certificates import leaf
-from tests.delivery.mailhost import DROP, SILENCE, MailHost, Script
+from tests.delivery.mailhost import DROP, SILENCE, MailHost, Script, unanswered
 from tests.delivery.test_courier import CLEAR, QUICK, dane, hosts, plan
 from tests.pipeline.yard import RETRY, Yard, logged, utc_now
 
@@ -291,3 +293,26 @@ async def test_a_pause_of_nothing_switches_circuits_off(redis: Any, tmp_path: Pa
                 await yard.ready(to, name)
                 await yard.job(to)
         assert len(running[0].seen) == 2
+
+
+async def test_who_connects_holds_no_place_for_jobs(redis: Any, tmp_path: Path) -> None:
+    """A host that never answers keeps no job of another destination from its place, and the place is taken back."""
+    with logged(tmp_path / "log.jsonl") as path, unanswered() as port:
+        places = Places(1)
+        yard = Yard(redis, path, parking=Parking(Ledger(redis), places))
+        to = plan([MailHost("127.0.0.1", port, Script())], CLEAR)
+        await yard.ready(to, "M1")
+        await places.take()
+        job = asyncio.create_task(yard.job(to))
+        async with asyncio.timeout(10):
+            await places.take()
+        places.leave()
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert await yard.places("M1") == [f"ready:{to.destination.key}"]
+        free = asyncio.create_task(places.take())
+        await asyncio.gather(yard.redis.ping())
+        assert not free.done()
+        places.leave()
+        await free

@@ -68,7 +68,7 @@ class Yard:
         known = registered()
         self.ledger = Ledger(self.redis)
         self.store = GateStore(self.redis)
-        self.gates = Gates(self.store, Setting(self.pauses), utc_now, lambda: 0.5, self.ledger.hush)
+        self.gates = Gates(self.store, Setting(self.pauses), utc_now, lambda: 0.5, self.ledger.hush, self.parking)
         self.deliver = known["deliver"]
         line = Line((known["route"], known["exclude"]), (known["resolve"], self.deliver), known["bounce"])
         self.runner = Runner(

@@ -85,7 +85,7 @@ class Config(BaseSettings):
     local_domains: Domains = Field((), description="domains that are delivered here: never validated")
     listen: Listen = Field(default_factory=Listen, description="the SMTP listener")
     redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
-    store: Store = Field(default_factory=Store, description="data on this machine")
+    store: Store = Field(default_factory=Store, description="data on this machine, and where the content of mail is")
     backpressure: Backpressure = Field(
         default_factory=Backpressure, description="how full everything may become before new mail is put off"
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 from delivery.courier import Courier
 from delivery.resolver import Resolver
+from delivery.survey import survey
 from pipeline import log
 from pipeline.accept.door import Submission, prepare
 from pipeline.accept.pressure import Pressure
@@ -27,17 +28,21 @@ from pipeline.gates import Gates
 from pipeline.line import Line, build
 from pipeline.parking import Parking
 from pipeline.postmaster import Postmaster
+from pipeline.rollover import Dns, Rollover
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
-from pipeline.store.connection import check_safety, connect
+from pipeline.store.connection import ContentUnavailable, UnsafeStore, check_safety, connect
 from pipeline.store.content import Bodies, content_directory, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.gates import GateStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
+from pipeline.store.rollover import RolloverStore
 from pipeline.store.zonekeys import SharedZoneKeys
 from stages.contract import Stage
+from stages.destination import Destination
 from stages.message import Message, MessageId
+from stages.resolve import Survey
 
 POLICIES = 10_000  # destinations whose policy is kept at hand
 
@@ -81,8 +86,9 @@ def bodies_of(config: Config, redis: Any) -> Bodies | None:
 def _disks(config: Config) -> list[Path]:
     """Name the directories known here that grow with the mail."""
     embedded = [config.store.dir] if config.redis.url == "embedded" else []
-    embedded += [directory] if (directory := content_directory(config.store.content)) is not None else []
-    return [*embedded, *([config.log.file.parent] if config.log.file is not None else [])]
+    directory = content_directory(config.store.content)
+    logs = config.log.file.parent if config.log.file is not None else None
+    return [*embedded, *(place for place in (directory, logs) if place is not None)]
 
 
 def check_parts(config: Config) -> None:
@@ -110,8 +116,10 @@ class Spine:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: Config, nudge: Nudge | None = None) -> "AsyncIterator[Spine]":
-        """Connect, check that Redis keeps what it is given, and close at the end.
+    async def open(cls, config: Config, nudge: Nudge | None = None, *, content: bool = True) -> "AsyncIterator[Spine]":
+        """Connect, check that Redis and the place of content keep what they are given, and close at the end.
+
+        Whoever looks at the queue or changes it needs no `content`, and gets in while its place is away.
 
         Raises `StoreUnavailable`, `UnsafeStore`, `LineError`.
         """
@@ -122,7 +130,11 @@ class Spine:
             faults = await check_safety(redis, allow_unsafe=config.redis.allow_unsafe)
             for fault in faults:
                 log.emit("redis.unsafe", level="warning", text=fault)
-            await (unbind(redis) if bodies is None else bodies.bind())
+            try:
+                await (unbind(redis) if bodies is None else bodies.bind())
+            except (ContentUnavailable, UnsafeStore):
+                if content:  # else `bodies` raises for whatever is asked of it
+                    raise
             spine = cls(config, redis, line, nudge or _enqueue(config), bodies)
             try:
                 yield spine
@@ -176,6 +188,12 @@ class Spine:
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
         context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
+        policy_for = lru_cache(maxsize=POLICIES)(config.policy_for)
+        gates = Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking)
+
+        async def ask(destination: Destination) -> Survey:
+            return await survey(destination, policy_for(destination), resolver, utc_now, jitter.random(), afresh=True)
+
         postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now, self.nudge)
         return Runner(
             Tools(
@@ -186,13 +204,14 @@ class Spine:
                 schedule=config.schedule(),
                 post=postmaster.post,
                 nudge=self.nudge,
-                policy_for=lru_cache(maxsize=POLICIES)(config.policy_for),
+                policy_for=policy_for,
                 now=utc_now,
                 chance=jitter.random,
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
                 runs=runs,
                 parking=parking,
-                gates=Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking),
+                gates=gates,
+                rollover=Rollover(RolloverStore(self.redis), gates, Dns(ask, resolver.drop), policy_for, utc_now),
             ),
         )
 

@@ -123,7 +123,7 @@ def open_log(config: Config, role: str, *, file: Path | None = None) -> None:
 
 @asynccontextmanager
 async def spine_of(config: Config, role: str) -> AsyncIterator[Spine]:
-    """Open Redis for a short command. Raises what `Spine.open` raises."""
+    """Open Redis for a short command, and the place of content if it brings mail. Raises what `Spine.open` raises."""
     log_quietly(config, role)
-    async with Spine.open(config) as spine:
+    async with Spine.open(config, content=role in {"send", "sendmail"}) as spine:
         yield spine

@@ -117,6 +117,8 @@ class Bodies:
 
     async def put(self, message: Message, content: bytes) -> float:
         """Keep a body durably; returns what `confirm` asks for."""
+        if not self._owner:
+            raise ContentUnavailable(f"the content store {self.where} is not that of this queue, or is away")
         started = time.time()
         await self._store.put(_name(message.id, milliseconds(message.envelope.accepted)), content)
         return started

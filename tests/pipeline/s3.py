@@ -1,15 +1,20 @@
-"""An S3 service for tests: moto's server, a program of its own, spoken to over HTTP on loopback."""
+"""An S3 service for tests: moto's server, in a process of its own, spoken to over HTTP on loopback."""
 
 import http.client
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tests.needs import free_port
-
 BUCKET = "mail"
+_SERVE = """
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
 
 
 def settings(port: int) -> Mapping[str, str]:
@@ -25,26 +30,16 @@ def settings(port: int) -> Mapping[str, str]:
 @contextmanager
 def s3_service() -> Iterator[int]:
     """Run the service with one empty bucket; gives its port."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            try:
-                connection.request("PUT", f"/{BUCKET}")
-                assert connection.getresponse().status == 200
-                break
-            except ConnectionRefusedError:
-                assert process.poll() is None, "moto's server ended"
-                assert time.monotonic() < deadline, "moto's server does not answer"
-                time.sleep(0.05)
-            finally:
-                connection.close()
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())  # it listens now
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("PUT", f"/{BUCKET}")
+            assert connection.getresponse().status == 200
+            connection.close()
+            yield port
+        finally:
+            process.terminate()

@@ -206,6 +206,18 @@ async def test_a_queue_does_not_start_without_its_store(ledger: Ledger, address:
 
 
 @BOTH
+async def test_a_store_that_was_not_bound_takes_nothing(ledger: Ledger, address: str) -> None:
+    """Commands that act on the queue come in without the place of content; what needs content then says so."""
+    await ledger.accept(message(), BODY)
+    unbound = bodies_in(address + "-other", ledger.redis)
+    other = Ledger(ledger.redis, bodies=unbound)
+    for call in (other.content(message()), other.accept(message("M2"), BODY)):
+        with pytest.raises(ContentUnavailable, match="is away"):
+            await call
+    await unbound.aclose()
+
+
+@BOTH
 async def test_mail_from_before_the_move_out_of_redis_is_read(ledger: Ledger) -> None:
     """`store.content` may be set while mail waits: its content is in Redis, and is read and settled from there."""
     await Ledger(ledger.redis).accept(message(), BODY)

@@ -18,13 +18,13 @@ from pipeline import log
 from pipeline.behind import Behind
 from pipeline.deferring import Deferrer
 from pipeline.desk import StageBroke
-from pipeline.gates import Pace, Walk
 from pipeline.hands import Hand, Handed, hands
 from pipeline.leases import Lease, LeaseOver
 from pipeline.store.changes import Call, Changes
 from pipeline.store.codec import CodecError, decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.content import ContentGone
+from pipeline.walk import Pace, Walk
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message, MessageId, RecipientId, State
@@ -61,7 +61,7 @@ class Deliverer(Deferrer):
         if await gates.halted(key, plan):
             await self.ledger.give_back(token)
             return
-        walk = gates.walk(token)
+        walk = Walk(gates, token)
         barred = await walk.barred_all(plan)
         if barred is not None:
             await self.turn_back(stage, key, token, handed.planned, barred)

@@ -14,18 +14,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
-from delivery.courier import Door, doors_of
 from pipeline import log
 from pipeline.parking import Parking
 from pipeline.store.connection import StoreFull, StoreUnavailable
-from pipeline.store.gates import Board, GateStore, Kind, Pauses, Shut, Suspension
-from stages.attempt import HostAttempt
+from pipeline.store.gates import Board, GateStore, Kind, Pauses, Suspension
 from stages.destination import Destination
 from stages.message import Address
-from stages.plan import Plan, Trouble
+from stages.plan import Plan
 from stages.policy import Limits
 
-LONGEST = timedelta(seconds=30)  # for which a connection waits for its allowance
 FRESH = 1.0  # seconds for which the board is believed
 HUSHED = timedelta(seconds=60)  # for which a destination that waits is not looked at again by itself
 TRIED = timedelta(seconds=2)  # the same while another job knocks at its hosts
@@ -65,8 +62,15 @@ class Gates:
 
     async def look(self, *, afresh: bool = False) -> Board:
         """Give what is suspended and in trouble, at most a second old."""
-        if afresh or not self._read or monotonic() - self._read > FRESH:
-            self._board, self._read = await self.store.board(), monotonic()
+        before, now = self._read, monotonic()
+        if afresh or not before or now - before > FRESH:
+            if before:
+                self._read = now  # meanwhile the others go by what was read before
+            try:
+                self._board, self._read = await self.store.board(), now
+            except BaseException:
+                self._read = before
+                raise
         return self._board
 
     def troubled(self, name: str) -> bool:
@@ -124,10 +128,6 @@ class Gates:
         """Leave a destination alone for a while."""
         await self._hush(f"to:{key}", duration)
 
-    def walk(self, token: str) -> "Walk":
-        """Begin the walk of one job along the hosts of a plan."""
-        return Walk(self, token)
-
     @asynccontextmanager
     async def seated(
         self, plan: Plan, token: str, limits: Limits, nudge: Callable[[Sequence[str]], Awaitable[None]]
@@ -162,139 +162,6 @@ class Gates:
                 await nudge(waiting)
 
 
-class Walk:
-    """The lookout of one job: whom it may knock at, and what it hears. While connecting, it holds no place for jobs."""
-
-    def __init__(self, gates: Gates, token: str) -> None:
-        self._gates = gates
-        self._token = token
-        self._let: set[str] = set()  # asked for already, and may be knocked at
-        self._out = False
-
-    async def barred_all(self, plan: Plan) -> tuple[HostAttempt, ...] | None:
-        """Give what stands for tries at all addresses of a plan if none may be knocked at; None if one may.
-
-        Where somebody knocks at one of them right now, the tuple is empty: soon there will be more to say.
-        """
-        if not self._gates.setting.pauses.first:
-            return None
-        await self._gates.look()
-        shut: list[HostAttempt] = []
-        tried = False
-        for door in doors_of(plan):
-            answer = await self._ask(door)
-            if answer is None:
-                self._let.add(_name(door))
-                return None
-            tried = tried or answer.tried
-            shut.append(_instead(door, answer))
-        return () if tried else tuple(shut) or None
-
-    async def barred(self, door: Door) -> HostAttempt | None:
-        """Give what stands for a try at an address in an open circuit; None to knock."""
-        if _name(door) in self._let:
-            self._let.discard(_name(door))
-        elif (answer := await self._ask(door)) is not None:
-            return _instead(door, answer)
-        self._out = self._gates.parking is not None and self._gates.parking.step_out()
-        return None
-
-    def end(self) -> None:
-        """Have a place for jobs again, however the connecting ended."""
-        if self._out and self._gates.parking is not None:
-            self._gates.parking.step_in()
-        self._out = False
-
-    async def _ask(self, door: Door) -> Shut | None:
-        gates, name = self._gates, _name(door)
-        if not gates.setting.pauses.first or not gates.troubled(name):
-            return None
-        answer = await gates.store.knock(name, self._token, gates.setting.patience, gates.setting.pauses)
-        return answer if isinstance(answer, Shut) else None
-
-    async def knocked(self, door: Door, attempt: HostAttempt) -> None:
-        """Open the circuit of an address that could not be reached, and close that of one that could.
-
-        A host that turns us away while others of our sessions stand there has enough of us, and is not down.
-        """
-        self.end()
-        gates, name = self._gates, _name(door)
-        if attempt.trouble is None:
-            gates.standing[name] += 1
-        busy = attempt.reply is not None and gates.standing[name] > 0
-        if not gates.setting.pauses.first or attempt.reached is None:
-            return
-        if attempt.reached or busy:
-            if gates.troubled(name) and (since := await gates.store.mended(name)) is not None:
-                log.emit("circuit.closed", host=door.host, address=door.address, port=door.port, since=since)
-            return
-        pauses = gates.setting.pauses
-        needed = 1 if attempt.reply is None else pauses.refusals
-        opened = await gates.store.failed(
-            name, self._token, pauses, needed, str(attempt.trouble), attempt.text, chance=gates.chance()
-        )
-        gates.note(name)
-        if opened is not None:
-            log.emit(
-                "circuit.opened", level="warning", host=door.host, address=door.address, port=door.port,
-                since=opened.since, until=opened.until, pauses=opened.pauses, code=str(attempt.trouble),
-                text=attempt.text,
-            )  # fmt: skip
-
-    def left(self, door: Door) -> None:
-        """Forget a session that is over."""
-        name = _name(door)
-        self._gates.standing[name] -= 1
-        if self._gates.standing[name] <= 0:
-            del self._gates.standing[name]
-
-
-class Pace:
-    """The allowance of one job at a destination: how many messages may go, and when. `over`: it had to give up."""
-
-    def __init__(self, gates: Gates | None, key: str, rate: float | None) -> None:
-        self._gates = gates
-        self._key = key
-        self._rate = rate
-        self._left = 0
-        self.over = False
-
-    async def go(self, wanted: int, until: datetime | None) -> bool:
-        """Wait until a message may go; False if that is not to be waited for. Asks for `wanted` of them at a time."""
-        if self._rate is None or self._gates is None:
-            return True
-        if not self._left:
-            longest = LONGEST if until is None else min(LONGEST, until - self._gates.now())
-            drawn, wait = await self._gates.store.draw(self._key, wanted, self._rate, max(longest, timedelta(0)))
-            if not drawn:
-                self.over = True
-                await self._gates.hush(self._key, min(wait, HUSHED))
-                return False
-            self._left = drawn
-            if wait and self._gates.parking is not None:
-                await self._gates.parking.pause(wait.total_seconds())
-            elif wait:
-                await asyncio.sleep(wait.total_seconds())
-        self._left -= 1
-        return True
-
-    async def end(self) -> None:
-        """Give back what was not used."""
-        if self._left and self._rate is not None and self._gates is not None:
-            await self._gates.store.draw(self._key, -self._left, self._rate, timedelta(0))
-
-
-def _name(door: Door) -> str:
-    return f"{door.address}|{door.port}"
-
-
 def _sits_at(plan: Plan, suspension: Suspension) -> bool:
     best = min((host.preference for host in plan.hosts), default=0)
     return any(suspension.names_host(host.name) for host in plan.hosts if host.preference == best)
-
-
-def _instead(door: Door, shut: Shut) -> HostAttempt:
-    """Give what stands for a try: the trouble that the address was in when it was last tried."""
-    later = "and is being tried now" if shut.tried else f"next try at {shut.until:%Y-%m-%d %H:%M:%S} UTC"
-    text = f"known to be down since {shut.since:%Y-%m-%d %H:%M:%S} UTC, {later}: {shut.text}"
-    return HostAttempt(door.host, door.address, door.port, door.demand.kind, Trouble(shut.trouble), text)

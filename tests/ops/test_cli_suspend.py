@@ -131,3 +131,11 @@ def test_a_retry_by_hand_knocks_at_dead_hosts(kept: Run, ledger: WithLedger) -> 
     ledger(open_circuit)
     assert kept("queue", "retry", "M1/0").exit_code == 0
     assert ledger(until) == b"0"
+
+
+def test_mail_put_aside_can_be_acted_upon(kept: Run, ledger: WithLedger) -> None:
+    """Mail of a suspended sender can be held, returned and dropped like any other."""
+    ledger(ready)
+    assert kept("queue", "suspend", "sender", "*@example.org").exit_code == 0
+    assert kept("queue", "drop", "M2/0").stdout == "M2/0 u0@example.com: drop\n"
+    assert "M2/0" not in kept("queue", "list").stdout

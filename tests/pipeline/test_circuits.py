@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from delivery.courier import SmtpSettings
+from delivery.courier import SmtpSettings, doors_of
+from pipeline.config import ConfigError, load
 from pipeline.parking import Parking, Places
 from pipeline.runner import Limits
 from pipeline.store.gates import GateStore, Opened, Pauses, Shut
 from pipeline.store.ledger import Ledger
+from pipeline.walk import Walk
 from stages.message import State
 from stages.plan import Plan
 from tests.delivery.certificates import leaf
@@ -206,7 +208,7 @@ async def test_a_host_that_has_enough_of_us_is_not_down(yard: Yard) -> None:
         script.greeting = "421 4.7.0 too many"
         for number in range(2, 6):
             await yard.ready(to, f"M{number}")
-            walk = yard.gates.walk(f"token{number}")
+            walk = Walk(yard.gates, f"token{number}")
             assert await walk.barred_all(to) is None
             await yard.job(to)
         await standing
@@ -295,6 +297,23 @@ async def test_a_pause_of_nothing_switches_circuits_off(redis: Any, tmp_path: Pa
         assert len(running[0].seen) == 2
 
 
+async def test_a_probe_that_does_not_begin_keeps_others_back_for_a_moment_only(yard: Yard) -> None:
+    """A job that was let in and found no connection free leaves the probe to another within seconds, not minutes."""
+    async with hosts(Script(greeting=DROP)) as running:
+        to = plan(running, CLEAR)
+        await yard.ready(to, "M1")
+        await yard.job(to)
+        await yard.store.ease()
+        walk = Walk(yard.gates, "a")
+        assert await walk.barred_all(to) is None
+        assert await Walk(yard.gates, "b").barred_all(to) == ()
+        key = f"dp:circuit:{running[0].address}|{running[0].port}"
+        brief = int(await yard.redis.hget(key, "ends"))
+        (door,) = doors_of(to)
+        assert await walk.barred(door) is None
+        assert int(await yard.redis.hget(key, "ends")) > brief + 60_000
+
+
 async def test_who_connects_holds_no_place_for_jobs(redis: Any, tmp_path: Path) -> None:
     """A host that never answers keeps no job of another destination from its place, and the place is taken back."""
     with logged(tmp_path / "log.jsonl") as path, unanswered() as port:
@@ -316,3 +335,15 @@ async def test_who_connects_holds_no_place_for_jobs(redis: Any, tmp_path: Path) 
         assert not free.done()
         places.leave()
         await free
+
+
+def test_the_longest_pause_is_no_shorter_than_the_first(tmp_path: Path) -> None:
+    """A configuration that contradicts itself is refused; one that does not is what circuits go by."""
+    file = tmp_path / "danepipe.toml"
+    file.write_text('[circuit]\npause = "1m"\nlongest = "30s"\n')
+    with pytest.raises(ConfigError, match="longest \\(30s\\) is shorter than pause \\(1m\\)"):
+        load(file, {})
+    file.write_text('[circuit]\npause = "1m"\nrefusals = 5\n[smtp]\nconnect_timeout = "10s"\n')
+    setting = load(file, {}).gates()
+    assert setting.pauses == Pauses(timedelta(minutes=1), timedelta(minutes=30), 0.1, 5)
+    assert setting.patience == timedelta(minutes=5, seconds=20)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config import load
 from pipeline.gates import site_of
 from pipeline.parking import Parking, Places
 from pipeline.store.gates import GateStore
@@ -168,3 +169,16 @@ async def test_who_waits_for_an_allowance_holds_no_place(redis: Any, path: Path)
         await places.take()
         parking.end()
         await waiting
+
+
+def test_limits_differ_for_some_domains(tmp_path: Path) -> None:
+    """`[[destination]]` may bound a rate or a site that others do not."""
+    file = tmp_path / "danepipe.toml"
+    file.write_text(
+        "[limits]\nsite_connections = 40\n"
+        '[[destination]]\ndomain = "slow.example"\nlimits = { rate = 0.5, site_connections = 2 }\n'
+    )
+    policies = [
+        load(file, {}).policy_for(Destination(RouteKind.MX, name, 25)) for name in ("a.example", "slow.example")
+    ]
+    assert [(one.limits.rate, one.limits.site_connections) for one in policies] == [(None, 40), (0.5, 2)]

@@ -60,11 +60,10 @@ class Clock:
         ledger = self._spine.ledger
         now = self._now()
         nudge = False
-        while True:
+        moved = 1
+        while moved:
             moved, wanted = await ledger.due(now)
             nudge = nudge or wanted
-            if moved < 500:
-                break
         if nudge:
             await self._spine.nudge([ledger.first])
         back = set[str]()

@@ -35,9 +35,14 @@ class Stand:
     pid: int
     directory: Path
 
+    @property
+    def redis_url(self) -> str:
+        """Give the address of the private Redis."""
+        return f"unix://{socket_path(self.directory / 'var')}"
+
     def redis(self) -> Redis:
         """Connect to the private Redis, beside danepipe."""
-        return Redis.from_url(f"unix://{socket_path(self.directory / 'var')}")
+        return Redis.from_url(self.redis_url)
 
 
 def closed_port() -> int:

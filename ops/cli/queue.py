@@ -45,7 +45,7 @@ def list_(context: click.Context, state: str | None, domain: str | None, limit: 
         shown = 0
         async with spine_of(config, "queue") as spine:
             halted = await Halted.fetch(spine, utc_now())
-            async for stored in _everything(spine):
+            async for stored in _everything(spine, only or ""):
                 for recipient in _open(stored):
                     if (state and recipient.state != state) or (only and recipient.address.domain != only):
                         continue
@@ -236,7 +236,9 @@ async def _wanted(
         yield one
     if only or everything:
         begun = utc_now()
-        async for stored in _everything(spine):  # acting changes what is there, which pages bear
+        async for stored in _everything(
+            spine, "" if everything else only or ""
+        ):  # acting changes what is there, which pages bear
             if stored.message.envelope.accepted > begun:  # such as reports that this very command has made
                 return
             for recipient in _open(stored):
@@ -259,10 +261,10 @@ async def _stored(spine: Spine, target: str) -> Stored:
     return stored
 
 
-async def _everything(spine: Spine) -> AsyncIterator[Stored]:
+async def _everything(spine: Spine, domain: str = "") -> AsyncIterator[Stored]:
     cursor = ""
     while True:
-        page, cursor = await spine.ledger.page(cursor)
+        page, cursor = await spine.ledger.page(cursor, domain=domain)
         for stored in page:
             yield stored
         if not cursor:

@@ -261,7 +261,7 @@ class Ledger:
 
     # The clock's work
 
-    async def due(self, now: datetime, count: int = 500) -> tuple[int, bool]:
+    async def due(self, now: datetime, count: int = 200) -> tuple[int, bool]:
         """Move due groups from the schedule to the first stage; returns how many, and whether to nudge.
 
         It moves no more than there is room for, so that new mail does not stand behind a whole queue.
@@ -297,7 +297,7 @@ class Ledger:
         cursor = 0
         while True:
             with store_errors():
-                cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=500)
+                cursor, members = await self.redis.sscan(f"{self.prefix}destinations", cursor, count=200)
             if members:
                 found += await self.waiting([b"ready:" + name for name in members])
             if not cursor:
@@ -309,24 +309,29 @@ class Ledger:
         """Fetch a message with all its recipients and where they stand; None if it is unknown or long settled."""
         return (await self._stored([message]))[0]
 
-    async def _stored(self, messages: Sequence[MessageId]) -> list[Stored | None]:
+    async def _stored(self, messages: Sequence[MessageId], domain: str = "") -> list[Stored | None]:
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
                 for message in messages:
                     pipe.hgetall(f"{self.prefix}msg:{message}")
                 rows = await pipe.execute()
-        return [_read(message, row) if row else None for message, row in zip(messages, rows, strict=True)]
+        named = encode(str, domain)  # as it stands in whatever names it, which costs less than to read all of them
+        return [
+            _read(message, row) if row and (not domain or any(named in value for value in row.values())) else None
+            for message, row in zip(messages, rows, strict=True)
+        ]
 
-    async def page(self, after: str = "", count: int = 100) -> tuple[list[Stored], str]:
+    async def page(self, after: str = "", count: int = 100, domain: str = "") -> tuple[list[Stored], str]:
         """List messages in the order of acceptance, a page at a time; pass the cursor on until it is empty.
 
         The cursor names the last message of a page, so what is settled meanwhile makes none of the others be missed.
+        With a domain (as A-labels), most messages that have no recipient there are left out.
         """
         score, _, last = after.partition(" ")
         flat = [value.decode() for value in await self._run("page", score, last, count)]
         rows = list(zip(flat[::2], flat[1::2], strict=True))
         seen = (int(score), last) if after else (-1, "")
-        found = await self._stored([MessageId(name) for name, at in rows if (int(at), name) > seen])
+        found = await self._stored([MessageId(name) for name, at in rows if (int(at), name) > seen], domain)
         cursor = f"{rows[-1][1]} {rows[-1][0]}" if len(rows) == count else ""
         return [stored for stored in found if stored is not None], cursor
 

@@ -4,9 +4,13 @@ import asyncio
 import io
 import json
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
 from rich.console import Console
 
 from delivery.resolver import DnsSettings
@@ -14,13 +18,18 @@ from ops.bench.__main__ import main
 from ops.bench.client import compare
 from ops.bench.dnssec import cached, far, hostile, serve_lab, uncached
 from ops.bench.figures import Figure, as_json, median, percentile, processor, show, spread
+from ops.bench.fill import fill, filling
 from ops.bench.hostile import serve_hostile
 from ops.bench.load import Load, send
+from ops.bench.million import OWN, Blocks, clock_steps, walk
 from ops.bench.pieces import sample, survey_of
 from ops.bench.processes import descendants, sizes, stat_fields, tree_use
 from ops.bench.sink import Place, sink
+from pipeline.store.changes import Changes, group_of, number_of
+from pipeline.store.ledger import Ledger
 from stages.answer import Found
 from stages.destination import Destination
+from stages.message import Recipient
 from stages.policy import Policy
 
 
@@ -162,3 +171,49 @@ def test_destinations_are_proven_or_believed_alike() -> None:
         settings = DnsSettings((there.server,), "local", there.anchors)
         assert asyncio.run(uncached(settings, 2, both=True)) > 0
         assert asyncio.run(cached(settings, 2)) > 0
+
+
+async def _everything(redis: Any) -> dict[str, Any]:
+    """Read all keys with what they hold."""
+    found: dict[str, Any] = {}
+    for key in await redis.keys("*"):
+        kind = (await redis.type(key)).decode()
+        reads = {"hash": redis.hgetall, "string": redis.get, "zset": lambda k: redis.zrange(k, 0, -1, withscores=True)}
+        found[key.decode()] = await reads[kind](key)
+    return found
+
+
+async def test_a_filled_queue_is_what_the_ledger_writes(redis: Any, redis_url: str) -> None:
+    """The million stands for real mail: key by key, field by field it is what accepting, trying and deferring leave."""
+    what, ledger = filling(25, 10, 1000), Ledger(redis)
+    for number in range(what.messages):
+        after = what.message(number)
+        (one,) = after.recipients
+        before = replace(after, recipients=(Recipient(one.id, one.address),))
+        group = group_of(after.id, [number_of(one.id)])
+        assert await ledger.accept(before, what.content) is not None
+        assert await ledger.claim("place:route", "t", 1, timedelta(minutes=1)) == [group]
+        changes = Changes()
+        changes.put(after.recipients[0])
+        changes.later(group, what.due)
+        assert await ledger.commit("t", group, changes) is not None
+    for key in await redis.keys("dp:nudge:*"):
+        await redis.delete(key)
+    made = await _everything(redis)
+    await redis.flushall()
+    with Redis.from_url(redis_url) as client:
+        fill(client, what)
+    assert await _everything(redis) == made
+    assert len(made) == 2 * what.messages + 2
+
+
+async def test_a_queue_is_walked_and_the_clock_works_through_it(redis: Any, redis_url: str) -> None:
+    """All of a queue is seen in pages, becomes due, is taken, comes back, and the sweep names every destination."""
+    ledger = Ledger(redis, prefix=OWN)
+    with Redis.from_url(redis_url) as client:
+        what = filling(2000, 200, 1000, timedelta(0))
+        figures = {figure.name: figure for figure in await clock_steps(client, ledger, what, Blocks(client))}
+    assert len(await walk(ledger)) == 21
+    assert figures["due, one step"].note == "median of 10, up to 200 messages each"
+    assert figures["reap, one step"].note == "median of 4, about 500 messages each"
+    assert figures["sweep, 200 destinations"].note.startswith("200 nudges")

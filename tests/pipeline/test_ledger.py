@@ -425,9 +425,9 @@ async def test_due_mail_waits_where_it_is_while_the_first_stage_is_busy(ledger: 
     while some := (await ledger.due(NOW))[0]:
         moved += some
     assert moved == ENTERING
-    await ledger.claim("place:route", "t", 300, LEASE)
-    assert (await ledger.due(NOW))[0] == 300
-    assert await ledger.redis.zcard("dp:schedule") == ENTERING - 300
+    await ledger.claim("place:route", "t", 30, LEASE)
+    assert (await ledger.due(NOW))[0] == 30
+    assert await ledger.redis.zcard("dp:schedule") == ENTERING - 30
 
 
 def test_foreign_json_is_a_clear_error() -> None:

@@ -24,6 +24,7 @@ from stages.deliver import Step, after
 from stages.message import Message, Recipient, RecipientId
 from stages.plan import Plan
 from stages.policy import Policy
+from stages.rollover import same_demand
 
 __all__ = ["Courier", "Door", "Lookout", "Parcel", "SmtpSettings", "Timeouts", "TlsSettings"]
 
@@ -53,6 +54,10 @@ class Lookout(Protocol):
         """Hear that the session is over."""
 
 
+Second = Callable[[Plan, HostAttempt], Awaitable[Plan]]
+"""Asks DNS again past every cache, for a plan whose host showed a certificate that does not match."""
+
+
 class Everybody:
     """Knocks at every door."""
 
@@ -79,14 +84,16 @@ class Courier:
         self._now = now
 
     async def deliver(
-        self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel], lookout: Lookout | None = None
-    ) -> AsyncGenerator[Attempt, None]:
+        self, plan: Plan, policy: Policy, parcels: AsyncIterator[Parcel], lookout: Lookout | None = None,
+        second: Second | None = None,
+    ) -> AsyncGenerator[Attempt, None]:  # fmt: skip
         """Give attempts that together name each recipient of each parcel once; the next parcel is taken after them.
 
         Nothing is connected before there is a parcel. A message whose recipients are too many for one transaction,
-        or of whom only some may have it here, gives several attempts.
+        or of whom only some may have it here, gives several attempts. With `second`, the first mismatch is judged again
+        by the plan that it gives, and all that follows goes by that.
         """
-        run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now), lookout or Everybody())
+        run = _Run(plan, policy, Terms(self._settings, policy.dane, self._now), lookout or Everybody(), second)
         try:
             async for parcel in parcels:
                 async for attempt in run.carry(parcel):
@@ -104,13 +111,16 @@ def doors_of(plan: Plan) -> list[Door]:
 class _Run:
     """A walk along the hosts of a plan, and the session that stands."""
 
-    def __init__(self, plan: Plan, policy: Policy, terms: Terms, lookout: Lookout) -> None:
+    def __init__(self, plan: Plan, policy: Policy, terms: Terms, lookout: Lookout, second: Second | None) -> None:
+        self._plan = plan
+        self._second = second  # None once it was asked
         self._policy = policy
         self._terms = terms
         self._lookout = lookout
         self._doors = deque(doors_of(plan))
         self._clear = False
         self._failed: list[HostAttempt] = []
+        self._knocked: list[Door] = []  # where those were
         self._session: Session | None = None
         self._attempt: HostAttempt | None = None
         self._told = False  # an attempt has named the hosts that failed before this session
@@ -154,11 +164,15 @@ class _Run:
             session, attempt = await self._knock(self._doors[0])
             if self._clear and self._failed:  # what an audited demand would have refused, still holds
                 attempt = replace(attempt, audit_failure=attempt.audit_failure or self._failed[-1].audit_failure)
-            step = after(attempt, self._policy)
+            step = after(attempt, self._policy, asked=self._second is None)
             if step is Step.MAIL:
                 self._session, self._attempt, self._told = session, attempt, False
                 break
-            self._failed.append(attempt)
+            self._fail(attempt)
+            if step is Step.ASK and await self._ask_again(attempt):
+                continue
+            if step is Step.ASK:
+                step = after(attempt, self._policy)
             if step is Step.CLEAR and not self._clear:
                 self._clear = True
             elif step is Step.STOP:
@@ -166,6 +180,30 @@ class _Run:
             else:
                 self._next_door()
         return self._session
+
+    def _fail(self, attempt: HostAttempt) -> None:
+        self._failed.append(attempt)
+        self._knocked.append(self._doors[0])
+
+    async def _ask_again(self, attempt: HostAttempt) -> bool:
+        """Go by a new plan. What failed where it demands what was demanded before stays, and is not tried again.
+
+        Tells whether there is something else to try at the host in question than what has just failed.
+        """
+        assert self._second is not None  # noqa: S101 - else the step is another
+        ask, self._second = self._second, None
+        plan = await ask(self._plan, attempt)
+        mismatched = self._doors[0]
+        doors = doors_of(plan)
+        failed = list(zip(self._knocked, self._failed, strict=True))
+        stay = [(old, one) for old, one in failed if any(_same(old, new) for new in doors)]
+        self._knocked, self._failed = [old for old, _ in stay], [one for _, one in stay]
+        self._plan = plan
+        same = any(_same(mismatched, new) for new in doors)
+        self._doors = deque(door for door in doors if not any(_same(old, door) for old in self._knocked))
+        if same:  # it is still the one that has just failed
+            self._doors.appendleft(mismatched)
+        return not same
 
     async def _knock(self, door: Door) -> tuple[Session | None, HostAttempt]:
         barred = None if self._clear else await self._lookout.barred(door)
@@ -207,10 +245,15 @@ class _Run:
         self._lookout.left(self._doors[0])
         self._session = None
         if session.finished == 0:
-            self._failed.append(lost)
+            self._fail(lost)
             self._next_door()
         self._clear = False
         return hosts
+
+
+def _same(one: Door, other: Door) -> bool:
+    at = (one.host, one.address, one.port) == (other.host, other.address, other.port)
+    return at and same_demand(one.demand, other.demand)
 
 
 def _portions(message: Message, most: int) -> list[Message]:

@@ -5,7 +5,7 @@ has to wait when it is over; `take` says so once. That is worth it for records a
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -80,6 +80,12 @@ class Kept:
         self._entries[key] = _Entry(answer, self._now(), 1 if old is None else 0, renewable)
         while len(self._entries) > CACHE_SIZE:
             self._entries.popitem(last=False)
+
+    def drop(self, questions: Iterable[Question]) -> None:
+        """Throw some answers away."""
+        for question in questions:
+            for secured in (True, False):
+                self._entries.pop((question, secured), None)
 
     # What processes share
 

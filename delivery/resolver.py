@@ -12,7 +12,7 @@ DNS does.
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -155,14 +155,20 @@ class Resolver:
 
     # Questions
 
-    async def ask(self, question: Question, *, needs_security: bool = True) -> Answer:
-        """Answer from the cache, the shared cache or a resolver; callers with the same question share one asking."""
+    async def ask(self, question: Question, *, needs_security: bool = True, afresh: bool = False) -> Answer:
+        """Answer from the cache, the shared cache or a resolver; callers with the same question share one asking.
+
+        `afresh`: ask a resolver whatever is kept, and keep that instead unless it is a failure. A resolver may answer
+        from its own cache, with what is left of the TTL.
+        """
         await self._examined_once()
         if self._suspended and needs_security:
             return Failed(question, Failure.SUSPENDED, self._suspended, self._now())
         secured = needs_security or not self._suspended
         key = (question, secured)
         known, is_due = self._kept.take(key)
+        if afresh:
+            return await self._afresh(key, known)
         if known is None:
             return await asyncio.shield(self._asked(key))
         if is_due:
@@ -186,6 +192,18 @@ class Resolver:
                 await self._kept.share(answer)
         self._kept.put(key, answer, old)
         return answer
+
+    async def _afresh(self, key: Key, known: Answer | None) -> Answer:
+        question, secured = key
+        answer = await self._from_servers(question, known, secured=secured)
+        if secured:
+            await self._kept.share(answer)
+        self._kept.put(key, answer, known)
+        return answer
+
+    def drop(self, questions: Iterable[Question]) -> None:
+        """Forget what this process keeps of some answers; what is shared stays."""
+        self._kept.drop(questions)
 
     def _order(self, *, secured: bool) -> tuple[Server, ...]:
         """Give the resolvers to ask: where security matters, only those that pass their self-test."""

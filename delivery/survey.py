@@ -14,9 +14,13 @@ MAX_ROUNDS = 12  # MX, addresses, alias, and a TLSA question for each candidate;
 
 
 async def survey(
-    destination: Destination, policy: Policy, resolver: Resolver, now: Callable[[], datetime], chance: float
-) -> Survey:
-    """Gather the answers for a destination. Raises RuntimeError if the questions do not come to an end."""
+    destination: Destination, policy: Policy, resolver: Resolver, now: Callable[[], datetime], chance: float,
+    *, afresh: bool = False,
+) -> Survey:  # fmt: skip
+    """Gather the answers for a destination, `afresh` past all caches of ours.
+
+    Raises RuntimeError if the questions do not come to an end.
+    """
     began = now()
     answers: dict[Question, Answer] = {}
     needs = _needs_security(destination, policy)
@@ -24,7 +28,9 @@ async def survey(
         questions = missing(destination, policy, answers)
         if not questions:
             return Survey(destination, answers, began, (now() - began).total_seconds(), chance)
-        found = await asyncio.gather(*(resolver.ask(question, needs_security=needs) for question in questions))
+        found = await asyncio.gather(
+            *(resolver.ask(question, needs_security=needs, afresh=afresh) for question in questions)
+        )
         answers.update(zip(questions, found, strict=True))
     raise RuntimeError(f"the survey of {destination} still lacks {missing(destination, policy, answers)}")
 

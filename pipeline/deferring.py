@@ -6,17 +6,20 @@ could not be reached, with its own next try, lifetime and reports, which the sta
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from pipeline.desk import Desk, StageBroke
 from pipeline.gates import TRIED
+from pipeline.hands import Handed
 from pipeline.leases import Lease
 from pipeline.store.changes import Changes, Row
-from pipeline.store.codec import CodecError
+from pipeline.store.codec import CodecError, encode
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
 from stages.message import Message
 from stages.policy import Policy
+from stages.reason import Reason
 
 
 class Deferrer(Desk):
@@ -35,33 +38,58 @@ class Deferrer(Desk):
         self._after(message, group, await self._commit(token, group, changes))
         return True
 
+    async def leave_plan(self, stage: Stage, planned: Planned, reason: Reason | None) -> Handed:
+        """Leave a plan for the stage that delivers, for as long as it may be used; one without hosts is made anew."""
+        limits, plan, now = self._tools.limits, planned.plan, self._tools.now()
+        lasts = min(max(plan.expires - now, limits.plan_floor), limits.plan_ceiling)
+        handed = Handed(replace(planned, messages=()), reason, now + lasts)
+        if plan.hosts:
+            await self.ledger.hand_over(stage.name, plan.destination.key, encode(Handed, handed), lasts)
+        return handed
+
     async def turn_back(
-        self, stage: Stage, key: str, token: str, planned: Planned, barred: tuple[HostAttempt, ...]
-    ) -> None:
-        """Defer the ready queue, by what stands for tries of its hosts; with nothing, somebody tries one now."""
+        self, stage: Stage, key: str, token: str, planned: Planned, barred: tuple[HostAttempt, ...],
+        until: datetime | None = None,
+    ) -> None:  # fmt: skip
+        """Rule on the ready queue by what stands for tries of its hosts; with nothing, somebody tries one now.
+
+        `until` is that of `Attempt`.
+        """
         await self.ledger.give_back(token)
         if not barred and self._tools.gates is not None:
             await self._tools.gates.hush(key, TRIED)
             return
         async with self._leased(Lease(token, self._tools.limits.lease)):
             try:
-                await self._defer_all(stage, key, token, planned, barred)
+                await self._defer_all(stage, key, token, planned, barred, until)
             finally:
                 await self.ledger.give_back(token)
 
+    async def left_alone(self, stage: Stage, key: str, token: str, planned: Planned) -> bool:
+        """Turn back from a destination that is parked for its certificates, or tried by somebody else right now."""
+        rollover = self._tools.rollover
+        parked = False if rollover is None else await rollover.barred(planned.plan, token)
+        if parked is True:
+            await self.turn_back(stage, key, token, planned, ())
+        elif parked is not False:
+            seen = replace(planned, plan=parked.plan)
+            await self.turn_back(stage, key, token, seen, parked.hosts, parked.until)
+        return parked is not False
+
     async def _defer_all(
-        self, stage: Stage, key: str, token: str, planned: Planned, hosts: tuple[HostAttempt, ...]
-    ) -> None:
+        self, stage: Stage, key: str, token: str, planned: Planned, hosts: tuple[HostAttempt, ...],
+        until: datetime | None,
+    ) -> None:  # fmt: skip
         list_, limits = f"ready:{key}", self._tools.limits
         while not self.ending:
             taken = await self.ledger.take(list_, token, limits.batch, limits.lease, bring="rows")
             if not taken.groups:
                 return
-            await self._defer_batch(stage, key, token, planned, hosts, taken.groups)
+            await self._defer_batch(stage, key, token, planned, hosts, until, taken.groups)
 
     async def _defer_batch(
         self, stage: Stage, key: str, token: str, planned: Planned, hosts: tuple[HostAttempt, ...],
-        groups: Sequence[tuple[str, Row]],
+        until: datetime | None, groups: Sequence[tuple[str, Row]],
     ) -> None:  # fmt: skip
         messages: dict[str, Message] = {}
         settled: list[tuple[str, Changes]] = []
@@ -78,7 +106,7 @@ class Deferrer(Desk):
         broken: Exception | None = None
         for group, message in messages.items():
             try:
-                settled.append((group, await self._ruled(stage, key, planned, hosts, message)))
+                settled.append((group, await self._ruled(stage, key, planned, hosts, until, message)))
             except (StoreFull, StoreUnavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - a stage may raise anything; all of it is a fault of ours
@@ -95,12 +123,13 @@ class Deferrer(Desk):
             raise StageBroke(f"stage {stage.name}: {broken!r}") from broken
 
     async def _ruled(
-        self, stage: Stage, key: str, planned: Planned, hosts: tuple[HostAttempt, ...], message: Message
-    ) -> Changes:
+        self, stage: Stage, key: str, planned: Planned, hosts: tuple[HostAttempt, ...], until: datetime | None,
+        message: Message,
+    ) -> Changes:  # fmt: skip
         started = self._tools.now()
         item = replace(planned, messages=(message,))
         facts: dict[type, object] = {
-            Attempt: Attempt(message.recipient_ids, hosts),
+            Attempt: Attempt(message.recipient_ids, hosts, until=until),
             Policy: self._tools.policy_for(planned.plan.destination),
         }
         for wanted in stage.wants:

@@ -66,13 +66,19 @@ class Deliverer(Deferrer):
         if barred is not None:
             await self.turn_back(stage, key, token, handed.planned, barred)
             return
+        if await self.left_alone(stage, key, token, handed.planned):
+            return
 
         async def call(waiting: Sequence[str]) -> None:
             await self._tools.nudge([f"{stage.name}:to:{one}" for one in waiting])
 
         async with gates.seated(plan, token, self._tools.policy_for(plan.destination).limits, call) as seated:
             if seated:
-                await self._connect(stage, key, token, handed, held, walk)
+                try:
+                    await self._connect(stage, key, token, handed, held, walk)
+                finally:
+                    if self._tools.rollover is not None:
+                        await self._tools.rollover.over(plan, token)
             else:  # it stands in line, and is called
                 await self.ledger.give_back(token)
 
@@ -156,7 +162,15 @@ class Deliverer(Deferrer):
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
                 yield Parcel(message, partial(self._content, message, hand.content), lease.check)
 
-        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels(), walk)) as attempts:
+        async def second(plan: Plan, attempt: HostAttempt) -> Plan:
+            nonlocal planned
+            assert tools.rollover is not None  # noqa: S101 - see below
+            planned = replace(planned, plan=await tools.rollover.second(plan, attempt))
+            await self.leave_plan(stage, planned, handed.reason)
+            return planned.plan
+
+        again = None if tools.rollover is None else second
+        async with aclosing(tools.courier.deliver(planned.plan, policy, parcels(), walk, again)) as attempts:
             behind = Behind()
             try:
                 async for attempt in attempts:
@@ -207,6 +221,8 @@ class Deliverer(Deferrer):
         self, stage: Stage, token: str, planned: Planned, policy: Policy, attempt: Attempt,
         under_way: "dict[MessageId, _UnderWay]", behind: Behind,
     ) -> None:  # fmt: skip
+        if self._tools.rollover is not None:
+            attempt = await self._tools.rollover.heard(planned.plan, attempt)
         message_id = MessageId(attempt.recipients[0].partition("/")[0])
         work = under_way[message_id]
         work.taken |= _taken(attempt)

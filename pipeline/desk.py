@@ -19,6 +19,7 @@ from pipeline.gates import Gates
 from pipeline.leases import Lease
 from pipeline.line import Line
 from pipeline.parking import Parking
+from pipeline.rollover import Rollover
 from pipeline.store.changes import Changes, Committed, group_of, number_of
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
@@ -76,6 +77,7 @@ class Tools:
     runs: Callable[[Stage], bool] = lambda _stage: True  # whether this process runs a stage
     parking: Parking | None = None
     gates: Gates | None = None
+    rollover: Rollover | None = None
 
 
 def shares_of(verdicts: Sequence[Verdict]) -> dict[MessageId, list[Verdict]]:
@@ -199,7 +201,7 @@ class Desk:
             recipient = self._noted(before, verdict.reason)
             outcome = after_defer(
                 recipient, verdict.reason, verdict.not_before, message.envelope, dane, self._tools.schedule,
-                self._tools.now(), chance,
+                self._tools.now(), chance, together=verdict.together,
             )  # fmt: skip
             if isinstance(outcome, GiveUp):
                 given_up.append(replace(recipient, reason=outcome.reason))

@@ -82,6 +82,16 @@ class Gates:
         if self._board.doors is not None:
             self._board = replace(self._board, doors=self._board.doors | {name})
 
+    def parked(self, key: str) -> bool:
+        """Tell whether a destination may be parked for its certificates, by what is known here."""
+        return self._board.parked is None or key in self._board.parked
+
+    def note_parked(self, key: str, *, parked: bool) -> None:
+        """Remember that a destination is parked, or is no more, before the board says so."""
+        if self._board.parked is not None:
+            known = self._board.parked - {key}
+            self._board = replace(self._board, parked=known | {key} if parked else known)
+
     # Suspensions
 
     async def halted(self, key: str, plan: Plan | None = None) -> bool:

@@ -11,7 +11,7 @@ from pipeline.desk import StageBroke, Tools, shares_of
 from pipeline.hands import Hand, Handed, hands
 from pipeline.leases import Lease
 from pipeline.store.changes import Changes
-from pipeline.store.codec import decode, encode
+from pipeline.store.codec import decode
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from stages.attempt import Attempt
 from stages.contract import Consignment, Planned, Stage
@@ -157,13 +157,8 @@ class Planner(Deferrer):
 
     async def _send_on(self, stage: Stage, key: str, token: str, passing: "_Passing", left: int | None) -> None:
         """Leave the plan for the next stage; deliver here (`left`: groups that wait besides), or nudge who does."""
-        limits, planned = self._tools.limits, passing.planned
-        handed = None
-        if planned is not None:
-            now = self._tools.now()
-            lasts = min(max(planned.plan.expires - now, limits.plan_floor), limits.plan_ceiling)
-            handed = Handed(replace(planned, messages=()), passing.reason, now + lasts)
-            await self.ledger.hand_over(stage.name, key, encode(Handed, handed), lasts)
+        planned = passing.planned
+        handed = None if planned is None else await self.leave_plan(stage, planned, passing.reason)
         if left is None or handed is None:
             await self.ledger.give_back(token)
             await self._tools.nudge([f"{stage.name}:to:{key}"])

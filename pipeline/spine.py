@@ -18,6 +18,7 @@ from typing import Any
 
 from delivery.courier import Courier
 from delivery.resolver import Resolver
+from delivery.survey import survey
 from pipeline import log
 from pipeline.accept.door import Submission, prepare
 from pipeline.accept.pressure import Pressure
@@ -27,6 +28,7 @@ from pipeline.gates import Gates
 from pipeline.line import Line, build
 from pipeline.parking import Parking
 from pipeline.postmaster import Postmaster
+from pipeline.rollover import Dns, Rollover
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import ContentUnavailable, UnsafeStore, check_safety, connect
@@ -35,9 +37,12 @@ from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.gates import GateStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
+from pipeline.store.rollover import RolloverStore
 from pipeline.store.zonekeys import SharedZoneKeys
 from stages.contract import Stage
+from stages.destination import Destination
 from stages.message import Message, MessageId
+from stages.resolve import Survey
 
 POLICIES = 10_000  # destinations whose policy is kept at hand
 
@@ -183,6 +188,12 @@ class Spine:
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
         context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
+        policy_for = lru_cache(maxsize=POLICIES)(config.policy_for)
+        gates = Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking)
+
+        async def ask(destination: Destination) -> Survey:
+            return await survey(destination, policy_for(destination), resolver, utc_now, jitter.random(), afresh=True)
+
         postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now, self.nudge)
         return Runner(
             Tools(
@@ -193,13 +204,14 @@ class Spine:
                 schedule=config.schedule(),
                 post=postmaster.post,
                 nudge=self.nudge,
-                policy_for=lru_cache(maxsize=POLICIES)(config.policy_for),
+                policy_for=policy_for,
                 now=utc_now,
                 chance=jitter.random,
                 limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
                 runs=runs,
                 parking=parking,
-                gates=Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking),
+                gates=gates,
+                rollover=Rollover(RolloverStore(self.redis), gates, Dns(ask, resolver.drop), policy_for, utc_now),
             ),
         )
 

@@ -88,8 +88,12 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """All that was tried for a group of recipients of one message: hosts in order, and the transaction if one began."""
+    """All that was tried for a group of recipients of one message: hosts in order, and the transaction if one began.
+
+    `until`: the destination is left alone until then, and tried by one message then (`stages/rollover.py`).
+    """
 
     recipients: tuple[RecipientId, ...]
     hosts: tuple[HostAttempt, ...]
     transaction: Transaction | None = None
+    until: datetime | None = None

@@ -15,6 +15,7 @@ record set is the base domain, and an error at one is never a reason to try the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from stages.answer import Absent, Answer, Failed, Found, Question, Security
 from stages.policy import DanePolicy, InsecureAlias
@@ -70,6 +71,7 @@ class Discovery:
     faults: tuple[tuple[TLSA, str], ...] = ()  # why records are unusable
     failed: Failed | None = None
     state: str = "not asked"  # for the log: "secure", "insecure nodata", "secure nxdomain", "bogus", ...
+    expires: datetime | None = None  # end of the TTL of the records
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def _classify(base: str, answer: Found, policy: DanePolicy) -> Discovery:
         usable=usable,
         faults=tuple((record, fault) for record, fault in faults if fault is not None),
         state=str(answer.security),
+        expires=answer.expires,
     )
 
 

@@ -7,6 +7,7 @@ trouble of the network or of ours.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -34,15 +35,21 @@ class Step(StrEnum):
     """What comes after a try at one address."""
 
     MAIL = "mail"  # the session is good for mail
+    ASK = "ask"  # DNS is asked again past every cache, before anything follows from this
     CLEAR = "clear"  # the same address on a new connection, without TLS
     ADDRESS = "address"  # the next address of the host, then the next host
     STOP = "stop"  # no other host: policy rules on this failure alone
 
 
-def after(attempt: HostAttempt, policy: Policy) -> Step:
-    """Say where to go after a try. Only a host that need not show TLS is ever spoken to in clear text (RFC 7435)."""
+def after(attempt: HostAttempt, policy: Policy, *, asked: bool = True) -> Step:
+    """Say where to go after a try. Only a host that need not show TLS is ever spoken to in clear text (RFC 7435).
+
+    `asked`: DNS has been asked again already, or cannot be; else a mismatch does not count yet.
+    """
     if attempt.trouble is None:
         return Step.MAIL
+    if attempt.trouble is Trouble.MISMATCH and not asked:
+        return Step.ASK
     opportunistic = attempt.demand == "may" or bool(attempt.audit_failure)
     if attempt.trouble is Trouble.HANDSHAKE and opportunistic:
         return Step.CLEAR
@@ -65,8 +72,8 @@ def _merge(verdicts: list[Verdict], new: Defer | Refuse | Done) -> None:
     """Add a verdict, to an equal one if there is one, so that recipients who share a fate share a line in the log."""
     for number, old in enumerate(verdicts):
         match old, new:
-            case Defer(recipients=ids), Defer() if old.reason == new.reason and old.not_before == new.not_before:
-                verdicts[number] = Defer(ids + new.recipients, new.reason, new.not_before)
+            case Defer(recipients=ids), Defer() if replace(old, recipients=new.recipients) == new:
+                verdicts[number] = replace(new, recipients=ids + new.recipients)
                 return
             case Refuse(recipients=ids), Refuse() if old.reason == new.reason:
                 verdicts[number] = Refuse(ids + new.recipients, new.reason)
@@ -92,9 +99,7 @@ class _Ruling:
     def rule(self, recipient: Recipient) -> Defer | Refuse | Done:
         transaction = self._attempt.transaction
         if transaction is None or not self._attempt.hosts:
-            extra = plan_facts(self._plan)
-            hosts = self._attempt.hosts
-            return refusal.without_host(NAME, self._plan, hosts, recipient, self._policy, self._now, extra=extra)
+            return self._without_host(recipient)
         if transaction.unable is not None:
             status, text = transaction.unable
             return Refuse((recipient.id,), self._reason(_UNABLE.get(status, "content.unable"), status, text))
@@ -117,6 +122,15 @@ class _Ruling:
         if data.code // 100 != 2:
             return self._replied(recipient, data, "data")
         return self._done(recipient, data, transaction)
+
+    def _without_host(self, recipient: Recipient) -> Defer | Refuse:
+        """Rule where no host took the mail; a destination that is left alone has its own time for all of its mail."""
+        hosts, until = self._attempt.hosts, self._attempt.until
+        extra = plan_facts(self._plan)
+        ruled = refusal.without_host(NAME, self._plan, hosts, recipient, self._policy, self._now, extra=extra)
+        if until is None or isinstance(ruled, Refuse):
+            return ruled
+        return replace(ruled, not_before=max(until, ruled.not_before or until), together=True)
 
     def _replied(self, recipient: Recipient, reply: Reply, phase: str) -> Defer | Refuse:
         """Rule by a reply that is not 2yz: only 5yz refuses (RFC 5321 section 4.2.1)."""

@@ -20,7 +20,8 @@ class DaneDemand:
     """STARTTLS with a chain that matches `records` (RFC 7672 section 2.2), SNI and first reference name `base`.
 
     `host_only`: the MX answer was insecure, so success is never "verified for the domain" (RFC 7672 section 2.2.1).
-    `audit`: a failure is logged and delivery goes on opportunistically (RFC 7672 section 9.1).
+    `audit`: a failure is logged and delivery goes on opportunistically (RFC 7672 section 9.1). `expires`: end of the
+    TTL of the records, which is no part of what is demanded.
     """
 
     base: str
@@ -29,6 +30,7 @@ class DaneDemand:
     host_only: bool = False
     audit: bool = False
     kind: Literal["dane"] = "dane"
+    expires: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,6 +435,7 @@ def _demand(
     names = reference_names(found.base, destination.name, mx.expanded, by_mx=mx.by_mx, mx_secure=mx.secure)
     return DaneDemand(
         found.base, found.usable, names, host_only=mx.by_mx and not mx.secure, audit=policy.mode is Mode.AUDIT,
+        expires=found.expires,
     )  # fmt: skip
 
 

@@ -86,8 +86,13 @@ def after_defer(  # noqa: PLR0913, PLR0917 - everything that decides is an argum
     schedule: Schedule,
     now: datetime,
     chance: float,
+    *,
+    together: bool = False,
 ) -> Wait | GiveUp:
-    """Rule on a recipient that `note_failure` has just noted the attempt in; `chance` lies in [0, 1)."""
+    """Rule on a recipient that `note_failure` has just noted the attempt in; `chance` lies in [0, 1).
+
+    `together` is that of `Defer`: the destination has its own time, whatever the schedule says.
+    """
     by_dane = reason.code in _DANE_CODES and dane.mode in {Mode.ENFORCE, Mode.MANDATORY}
     since = recipient.failing_since or now
     lifetime = schedule.lifetime_of(envelope)
@@ -100,7 +105,7 @@ def after_defer(  # noqa: PLR0913, PLR0917 - everything that decides is an argum
             return GiveUp(_given_up(reason, dane.bounce_after, "the time that policy allows a DANE failure"))
         ends = min(ends, since + dane.bounce_after)
     wait = _interval(recipient, dane, schedule, by_dane=by_dane) * (1 + schedule.jitter * (2 * chance - 1))
-    at = max(now + wait, not_before or now)
+    at = not_before if together and not_before is not None else max(now + wait, not_before or now)
     latest = now + OWN_FAULT_WAIT if own_fault else ends
     notice = _may_hear(recipient, envelope) and _is_late(envelope, dane, schedule, now, since if by_dane else None)
     return Wait(min(at, latest), notice)

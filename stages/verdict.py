@@ -24,11 +24,15 @@ class Proceed:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """These recipients wait and re-enter at `route`; `not_before` overrides the retry schedule if it is later."""
+    """These recipients wait and re-enter at `route`; `not_before` overrides the retry schedule if it is later.
+
+    `together`: they come at `not_before` itself, with all mail of the destination, and no schedule of the queue counts.
+    """
 
     recipients: tuple[RecipientId, ...]
     reason: Reason
     not_before: datetime | None = None
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)

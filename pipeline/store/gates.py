@@ -101,10 +101,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What a worker looks at before it asks: what is suspended, and which addresses are in trouble (None: many)."""
+    """What a worker looks at before it asks: what is suspended, and what is in trouble (None: many).
+
+    `doors` are addresses, `parked` destinations whose certificates did not match.
+    """
 
     suspensions: tuple[Suspension, ...]
     doors: frozenset[str] | None
+    parked: frozenset[str] | None = frozenset()
 
 
 class GateStore:
@@ -132,9 +136,9 @@ class GateStore:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(f"{self._prefix}suspensions")
                 pipe.zrange(f"{self._prefix}circuits", 0, MOST)
-                rows, doors = await pipe.execute()
-        known = frozenset(door.decode() for door in doors) if len(doors) <= MOST else None
-        return Board(_suspensions(rows), known)
+                pipe.zrange(f"{self._prefix}parked", 0, MOST)
+                rows, doors, parked = await pipe.execute()
+        return Board(_suspensions(rows), _few(doors), _few(parked))
 
     # Circuits
 
@@ -161,7 +165,10 @@ class GateStore:
         return _moment(since) if since else None
 
     async def ease(self) -> int:
-        """Let the pauses of all open circuits be over, so that the next delivery to each address is its probe."""
+        """Let the pauses of all open circuits be over, so that the next delivery to each address is its probe.
+
+        No destination is left alone for its certificates any longer.
+        """
         return int(await self._run("ease"))
 
     # Connections by site, and allowances
@@ -258,6 +265,10 @@ class GateStore:
             moved, wanted = await self._run("resume", suspension.list, 500, first)
             nudge = nudge or wanted
         return [first, *nudges] if nudge else nudges
+
+
+def _few(names: list[bytes]) -> frozenset[str] | None:
+    return frozenset(name.decode() for name in names) if len(names) <= MOST else None
 
 
 def _suspensions(rows: dict[bytes, bytes]) -> tuple[Suspension, ...]:

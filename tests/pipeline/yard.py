@@ -1,7 +1,7 @@
 """A runner that delivers to real servers on loopback by a given plan, over a real Redis, with everything that it logs."""
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,12 +16,15 @@ from pipeline.gates import Gates, Setting
 from pipeline.hands import Handed
 from pipeline.line import Line, registered
 from pipeline.parking import Parking
+from pipeline.rollover import Dns, Rollover
 from pipeline.runner import Limits, Runner, Tools
 from pipeline.store.changes import group_of, number_of
 from pipeline.store.codec import encode
 from pipeline.store.gates import GateStore, Pauses
 from pipeline.store.ledger import Ledger
+from pipeline.store.rollover import RolloverStore
 from stages.contract import Notice, Planned
+from stages.destination import Destination
 from stages.message import Message, MessageId, Recipient
 from stages.plan import Plan
 from stages.policy import Limits as PolicyLimits
@@ -61,6 +64,8 @@ class Yard:
     limits: Limits = field(default_factory=Limits)
     settings: SmtpSettings = field(default_factory=lambda: SmtpSettings("out.here.example", timeouts=QUICK))
     parking: Parking | None = None
+    dns: Dns | None = None
+    now: Callable[[], datetime] = utc_now
     nudges: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,16 +74,22 @@ class Yard:
         self.ledger = Ledger(self.redis)
         self.store = GateStore(self.redis)
         self.gates = Gates(self.store, Setting(self.pauses), utc_now, lambda: 0.5, self.ledger.hush, self.parking)
+        rollover = None
+        if self.dns is not None:
+            rollover = Rollover(RolloverStore(self.redis), self.gates, self.dns, self._policy_for, self.now)
         self.deliver = known["deliver"]
         line = Line((known["route"], known["exclude"]), (known["resolve"], self.deliver), known["bounce"])
         self.runner = Runner(
             Tools(
                 line=line, ledger=self.ledger, gatherers={}, courier=Courier(self.settings, now=utc_now),
                 schedule=Schedule((RETRY,), jitter=0.0), post=_post, nudge=self._nudge,
-                policy_for=lambda _destination: self.policy, now=utc_now, chance=lambda: 0.5, limits=self.limits,
-                gates=self.gates, parking=self.parking,
+                policy_for=self._policy_for, now=self.now, chance=lambda: 0.5, limits=self.limits,
+                gates=self.gates, parking=self.parking, rollover=rollover,
             )
         )  # fmt: skip
+
+    def _policy_for(self, _destination: Destination) -> Policy:
+        return self.policy
 
     async def _nudge(self, names: Sequence[str]) -> None:
         self.nudges += names

@@ -1,4 +1,5 @@
--- Let the pause of every open circuit be over, so that the next delivery knocks. ARGV: prefix. Returns how many.
+-- Let the pause of every open circuit be over, so that the next delivery knocks, and no destination be left alone for
+-- its certificates. ARGV: prefix. Returns how many.
 local p, count = ARGV[1], 0
 for _, door in ipairs(redis.call('ZRANGE', p .. 'circuits', 0, -1)) do
   local key = p .. 'circuit:' .. door
@@ -7,4 +8,9 @@ for _, door in ipairs(redis.call('ZRANGE', p .. 'circuits', 0, -1)) do
     count = count + 1
   end
 end
+for _, destination in ipairs(redis.call('ZRANGE', p .. 'parked', 0, -1)) do
+  redis.call('DEL', p .. 'parked:' .. destination, p .. 'probe:' .. destination, p .. 'asked:' .. destination)
+  count = count + 1
+end
+redis.call('DEL', p .. 'parked')
 return count

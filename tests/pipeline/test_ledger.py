@@ -368,7 +368,7 @@ async def test_no_page_misses_a_message_while_others_are_settled(ledger: Ledger,
 async def test_a_group_of_thousands_is_named_once(ledger: Ledger) -> None:
     """What a message takes in Redis grows with its recipients, wherever they stand, and not with their square."""
     few, many = message("M1", 500), message("M2", 2000)
-    taken = {}
+    taken: dict[str, int] = {}
     for one in (few, many):
         await ledger.accept(one, b"x")
         groups = await ledger.claim("place:route", one.id, 1, LEASE)

@@ -35,9 +35,8 @@ def tell(name: str, made: Run, seconds: float) -> bool:
     if len(wrong) > SHOWN:
         print(f"  ... and {len(wrong) - SHOWN} more")  # noqa: T201
     kept = not wrong and not made.complaints
-    print(  # noqa: T201
-        f"{name}: {made.faults} faults: {made.tally.sum()}; {'kept' if kept else 'BROKEN'}, {seconds:.0f} s", flush=True
-    )
+    outcome = f"{'kept' if kept else 'BROKEN'}, {seconds:.0f} s, {made.settling:.0f} of them after the last fault"
+    print(f"{name}: {made.faults} faults: {made.tally.sum()}; {outcome}", flush=True)  # noqa: T201
     return kept
 
 

@@ -20,16 +20,27 @@ class Refused(Exception):  # noqa: N818 - it is what was answered
 
 
 class Client:
-    """Sends to one port. `domain` chooses the domain of a message by its number; `sender` is that of the sender."""
+    """Sends to one port. `domain` chooses the domain of a message by its number; `sender` is that of the sender.
+
+    `batch` sets the names of these messages apart from those of another client.
+    """
 
     def __init__(
-        self, port: int, tally: Tally, domain: Callable[[int], str], size: int = 300, sender: str = SENDER
+        self,
+        port: int,
+        tally: Tally,
+        domain: Callable[[int], str],
+        *,
+        size: int = 300,
+        sender: str = SENDER,
+        batch: int = 0,
     ) -> None:
         self.port = port
         self.patience = PATIENCE
         self._tally = tally
         self._domain = domain
         self._size = size
+        self._batch = batch
         self._sender = f"sender@{sender}"
         self.accepted = 0
 
@@ -51,11 +62,15 @@ class Client:
         attempt = 0
         while tries is None or attempt < tries:
             attempt += 1
-            if await self._try(f"m{number}.{attempt}", self._domain(number)):
+            if await self._try(self.name(number, attempt), self._domain(number)):
                 self.accepted += 1
                 return True
             await asyncio.sleep(PAUSE)
         return False
+
+    def name(self, number: int, attempt: int = 1) -> str:
+        """Name a message."""
+        return f"m{self._batch}.{number}.{attempt}"
 
     async def _try(self, name: str, domain: str) -> bool:
         entry, writer = self._tally.of(name), None

@@ -95,9 +95,9 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         for delivery in self._unheard:
-            if delivery.answered:
+            if delivery.answered is not None:
                 delivery.heard = now
-        self._unheard = [delivery for delivery in self._unheard if not delivery.answered]
+        self._unheard = [delivery for delivery in self._unheard if delivery.answered is None]
         self._buffer += data
         self._read()
 
@@ -178,7 +178,7 @@ class _Session(asyncio.Protocol):
 
         def say() -> None:
             for delivery in deliveries or ():
-                delivery.answered = True
+                delivery.answered = time.monotonic()
             self._say(reply)
 
         async def later() -> None:

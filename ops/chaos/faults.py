@@ -17,6 +17,8 @@ from ops.chaos.run import Run, World
 from ops.chaos.tally import Entry
 from pipeline.embedded import NoRedis
 
+NOBODY_DIED = "nobody died who had a reply of a host in hand"
+ROOM = 4_000_000  # octets of memory that Redis may use beyond what it begins with
 BALLAST = 1 << 20  # octets written at a time
 
 
@@ -68,17 +70,19 @@ async def worker_pause(run: Run) -> None:
 async def redis_kill(run: Run) -> None:
     """SIGKILL of Redis, which is started again from its append-only file."""
     size = run.size
+    before = run.tally.copies()
     async with run.world() as world, _flow(run, world, size.messages // 2, size.redis_kills * size.beat * 3):
         world.far.delay = 0.02
         for _ in range(size.redis_kills):
             await _beat(run, size.beat * 2)
             await world.pipe.kill_redis()
             run.faults += 1
-    _nothing_died(run)
+    run.no_copies(before, NOBODY_DIED)
 
 
 async def redis_pause(run: Run) -> None:
     """SIGSTOP of Redis in the middle of the work, for longer than a lease; then SIGCONT."""
+    before = run.tally.copies()
     async with run.world() as world, _flow(run, world, run.size.some * 2, 4.0 + run.size.pause):
         world.far.delay = 0.05
         await until(lambda: world.client.accepted > run.size.some // 4, 60, "no mail is accepted")
@@ -86,29 +90,31 @@ async def redis_pause(run: Run) -> None:
         await asyncio.sleep(run.size.pause)
         os.kill(world.pipe.redis.pid, signal.SIGCONT)
         run.faults += 1
-    _nothing_died(run)
+    run.no_copies(before, NOBODY_DIED)
 
 
 async def redis_full(run: Run) -> None:
     """Redis has no memory left for new mail, and then none for anything."""
     size = run.size
+    before = run.tally.copies()
     async with run.world(octets=40_000) as world, world.pipe.spine() as spine:
         world.far.delay = 0.1
         used = (await spine.redis.info("memory"))["used_memory"]
-        await spine.redis.config_set("maxmemory", used + 8_000_000)
-        async with _flow(run, world, max(300, size.some), 1.0):
+        await spine.redis.config_set("maxmemory", used + ROOM)
+        async with _flow(run, world, 3 * size.some, 1.0):
             await until(lambda: any(one.sent and not one.id for one in _all(run)), 60, "the door is never closed")
             await spine.redis.config_set("maxmemory", 1)  # not even a lease can be prolonged
             await asyncio.sleep(min(size.pause, 10.0))
-            await spine.redis.config_set("maxmemory", used + 8_000_000)
+            await spine.redis.config_set("maxmemory", used + ROOM)
             await asyncio.sleep(1.0)
             await spine.redis.config_set("maxmemory", 0)
             run.faults += 2
-    _nothing_died(run)
+    run.no_copies(before, NOBODY_DIED)
 
 
 async def disk_full(run: Run) -> None:
     """The disk under the append-only file is full: Redis ends rather than lose what it would answer."""
+    before = run.tally.copies()
     with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name, _small_disk(Path(name)) as disk:
         settings = {"backpressure": {"min_disk_free": 0}}  # else the door is closed long before
         messages = run.size.some * 3
@@ -126,7 +132,7 @@ async def disk_full(run: Run) -> None:
             with contextlib.suppress(NoRedis):
                 await world.pipe.redis.start()
             run.faults += 1
-    _nothing_died(run)
+    run.no_copies(before, NOBODY_DIED)
 
 
 def _all(run: Run) -> list[Entry]:
@@ -156,9 +162,3 @@ def _fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(BALLAST))
-
-
-def _nothing_died(run: Run) -> None:
-    """Where nobody of ours died, no 250 of a host may be lost either: its reply is kept until Redis is back."""
-    copies = sum(sum(one.again()) for one in run.tally.entries.values())
-    run.expect(f"{copies} copies, though no worker died", true=not copies)

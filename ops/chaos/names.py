@@ -80,21 +80,21 @@ class Relay(asyncio.DatagramProtocol):
 
 async def dead(run: Run) -> None:
     """The resolver answers nothing."""
-    await _resolver(run, Manner.DEAD)
+    await resolver(run, Manner.DEAD)
 
 
 async def lies(run: Run) -> None:
     """The resolver takes the proofs away and vouches for what is left."""
-    await _resolver(run, Manner.LIES)
+    await resolver(run, Manner.LIES)
 
 
 async def slow(run: Run) -> None:
     """The resolver answers when danepipe is about to give up, or has."""
-    await _resolver(run, Manner.SLOW)
+    await resolver(run, Manner.SLOW)
 
 
-async def _resolver(run: Run, manner: Manner) -> None:
-    share = max(3, run.size.some // 12)
+async def resolver(run: Run, *manners: Manner) -> None:
+    """Let the resolver behave in these manners, one after the other, and well in between."""
     with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name:
         place = Path(name)
         async with Lab.open(place / "lab", named("sender", "ee-311", "mismatch", "tlsa-nodata"), "local") as lab:
@@ -105,22 +105,37 @@ async def _resolver(run: Run, manner: Manner) -> None:
             settings["dns"] |= {"servers": [server], "canary_interval": "1s", "timeout": f"{TIMEOUT:.0f}s"}
             run.look = lambda: _look(run, lab)
             async with Pipe.open(place, settings) as pipe:
-                client = Client(pipe.port, run.tally, lambda number: (GOOD, BAD, PLAIN)[number % 3], sender=SENDER)
-                await client.send(share, rate=100)
-                await until(lambda: bool(lab.received(GOOD)), 60, "no mail arrives")
-                relay.manner = manner
-                await client.send(2 * share, rate=2 * share / run.size.pause, first=share)
-                await asyncio.sleep(run.size.pause)
-                relay.manner = Manner.HONEST
-                await client.send(share, rate=100, first=3 * share)
-                await until(lambda: _may_go_on(pipe), run.size.patience, "the resolver is not believed again")
-                await pipe.command("queue", "retry", "--all")
+                for number, manner in enumerate(manners):
+                    client = Client(pipe.port, run.tally, _domain, sender=SENDER, batch=number)
+                    await _one(run, client, pipe, relay, manner)
                 await run.settle(pipe)
             run.complaints += pipe.crashes()
             transport.close()
             run.expect("mail went to a host whose certificate does not match", true=not lab.received(BAD))
             clear = [one for domain in (GOOD, PLAIN) for one in lab.received(domain) if not one.tls]
             run.expect(f"{len(clear)} messages went out without TLS", true=not clear)
+
+
+def _domain(number: int) -> str:
+    return (GOOD, BAD, PLAIN)[number % 3]
+
+
+async def _one(run: Run, client: Client, pipe: Pipe, relay: Relay, manner: Manner) -> None:
+    share = max(3, run.size.some // 12)
+
+    def arrived() -> bool:
+        run.look()
+        return bool(run.tally.of(client.name(0)).deliveries)
+
+    await client.send(share, rate=100)
+    await until(arrived, 60, "no mail arrives")
+    relay.manner = manner
+    await client.send(2 * share, rate=2 * share / run.size.pause, first=share)
+    await asyncio.sleep(run.size.pause)
+    relay.manner = Manner.HONEST
+    await client.send(share, rate=100, first=3 * share)
+    await until(lambda: _may_go_on(pipe), run.size.patience, "the resolver is not believed again")
+    await pipe.command("queue", "retry", "--all")
 
 
 def _may_go_on(pipe: Pipe) -> bool:
@@ -138,13 +153,13 @@ def _look(run: Run, lab: Lab) -> None:
         for message in lab.received(domain):
             for recipient in message.recipients:
                 at = message.at.timestamp()
-                found.setdefault(recipient.partition("@")[0], []).append(Delivery(at, answered=True, heard=at))
+                found.setdefault(recipient.partition("@")[0], []).append(Delivery(at, at, at))
     for name, deliveries in found.items():
         run.tally.of(name).deliveries = deliveries
     reports: dict[str, list[Delivery]] = {}
     for message in lab.received("sender.lab"):
         for recipient in reported_in([message]):
             at = message.at.timestamp()
-            reports.setdefault(recipient.partition("@")[0], []).append(Delivery(at, answered=True, heard=at))
+            reports.setdefault(recipient.partition("@")[0], []).append(Delivery(at, at, at))
     for name, deliveries in reports.items():
         run.tally.of(name).reports = deliveries

@@ -2,15 +2,14 @@
 
 import asyncio
 import signal
-import tempfile
-from pathlib import Path
 
 from ops.chaos.farend import Gate, Trouble
-from ops.chaos.pipe import LEASE, Pipe, until
-from ops.chaos.run import Run
-from ops.chaos.skew import HOUR, Clocks
+from ops.chaos.pipe import Pipe, until
+from ops.chaos.run import CLOCKS, Run
+from ops.chaos.skew import HOUR
+from ops.chaos.tally import STILL
 
-_IMPATIENT = {f"{what}_timeout": "1s" for what in ("greeting", "command", "data", "dot")}
+IMPATIENT = {"smtp": {f"{what}_timeout": "1s" for what in ("greeting", "command", "data", "dot")}}
 SHARES = {Trouble.DROP: 0.3, Trouble.STALL: 0.05, Trouble.RESET: 0.3}
 
 
@@ -26,40 +25,38 @@ async def stall(run: Run) -> None:
 
 async def reset(run: Run) -> None:
     """A host resets the connection in the middle of the content."""
+    before = run.tally.copies()
     await _remote(run, Trouble.RESET)
-    copies = sum(sum(one.again()) for one in run.tally.entries.values())
-    run.expect(f"{copies} copies, though what was broken off was never whole", true=not copies)
+    run.no_copies(before, "what was broken off was never whole")
 
 
 async def _remote(run: Run, trouble: Trouble) -> None:
-    async with run.world({"smtp": {"allow_private": True, **_IMPATIENT}}, octets=100_000) as world:
-        world.far.trouble, world.far.share = trouble, SHARES[trouble]
+    async with run.world(IMPATIENT, octets=100_000) as world:
+        before, world.far.trouble, world.far.share = world.far.befell, trouble, SHARES[trouble]
         await world.client.send(run.size.some, rate=1000)
-        await until(lambda: world.far.befell >= run.size.some // 10, 60, "the far end has behaved")
-        run.faults = world.far.befell
+        await until(lambda: world.far.befell >= before + run.size.some // 10, 60, "the far end has behaved")
+        run.faults += world.far.befell - before
         world.far.trouble = Trouble.NONE
 
 
 async def clocks(run: Run) -> None:
     """The clock of each part in turn, and of Redis, is set an hour ahead, an hour back, and right again."""
-    parts = ("work1", "clock", "accept", "redis")
-    with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name:
-        set_ = Clocks(Path(name))
-        environ = {part: set_.environ(part) for part in parts}
-        async with run.world(environ=environ, all_taken=True) as world:
-            jumps = [(part, hours) for part in parts for hours in (1, -1)]
-            world.far.delay = 0.2  # so that every worker has something in hand
-            sending = asyncio.create_task(world.client.send(run.size.some * 2, rate=run.size.some / len(jumps)))
-            for part, hours in jumps:
-                set_.set(part, hours * HOUR)
+    before = run.tally.copies()
+    async with run.world(all_taken=True, clocks=True) as world:
+        if world.clocks is None:
+            raise RuntimeError("the clocks of this world cannot be set")
+        rate = run.size.some / (4 * run.size.beat)
+        world.far.delay = 0.2  # so that every worker has something in hand
+        sending = asyncio.create_task(world.client.send(run.size.some * 2, rate=rate))
+        for part in CLOCKS:
+            for hours in (1, -1):
+                world.clocks.set(part, hours * HOUR)
                 await asyncio.sleep(run.size.beat)
-                set_.set(part, 0)
+                world.clocks.set(part, 0)
                 await asyncio.sleep(run.size.beat / 2)
                 run.faults += 2
-            await sending
-        # the log goes with the directory of the run
-    copies = sum(sum(one.again()) for one in run.tally.entries.values())
-    run.expect(f"{copies} copies, though nobody died", true=not copies)
+        await sending
+    run.no_copies(before, "nobody died")
 
 
 async def fenced(run: Run) -> None:
@@ -68,9 +65,11 @@ async def fenced(run: Run) -> None:
     It stands still once after the final dot, where a second copy cannot be helped, and once before, where it must not
     send the message any more. In both cases what it rules counts for nothing.
     """
-    async with run.world(all_taken=True, without=["work2"]) as world:
+    async with run.world(all_taken=True) as world:
+        await world.pipe.parts["work2"].stop()
         after, before = Gate(), Gate()
-        world.far.gates = {(".", "m0.1"): after, ("DATA", "m1.1"): before}
+        names = world.client.name(0), world.client.name(1)
+        world.far.gates = {(".", names[0]): after, ("DATA", names[1]): before}
         await world.client.send(2, rate=100)
         async with asyncio.timeout(60):
             await after.reached.wait()
@@ -79,13 +78,12 @@ async def fenced(run: Run) -> None:
         first.signal(signal.SIGSTOP)
         run.faults += 1
         await world.pipe.parts["work2"].start()
-        names = ("m0.1", "m1.1")
         await until(lambda: all(_heard(run, name) for name in names), run.size.patience, "nobody took the work over")
         after.open.set()
         before.open.set()
         first.signal(signal.SIGCONT)
         await until(lambda: len(_lost(world.pipe, first.pid)) >= len(names), 30, "the first worker still settles")
-        run.expect("the work was taken over before the lease had ended", true=_held_for(run) >= LEASE - 1)
+        run.expect("the work was taken over before the lease had ended", true=_held_for(run, names[0]) >= STILL)
     one, two = (run.tally.of(name) for name in names)
     run.expect(f"the message whose reply was lost arrived {len(one.deliveries)} times", true=len(one.deliveries) == 2)
     run.expect(f"the one that was not whole arrived {len(two.deliveries)} times", true=len(two.deliveries) == 1)
@@ -95,8 +93,8 @@ def _heard(run: Run, name: str) -> bool:
     return any(one.heard is not None for one in run.tally.of(name).deliveries)
 
 
-def _held_for(run: Run) -> float:
-    first, second = run.tally.of("m0.1").deliveries[:2]
+def _held_for(run: Run, name: str) -> float:
+    first, second = run.tally.of(name).deliveries[:2]
     return second.at - first.at
 
 

@@ -3,7 +3,8 @@
 A message bears a name of its own in its recipient, and each try of a client has another one. What the client heard is
 held against what the far end took, and neither against what danepipe says of itself; that tells only what it still
 has. A second delivery is explained if, when it was complete, no earlier one had been heard of: the far end had given no
-250, or danepipe had done nothing on that connection since, and so may have died, or stood still, before it read it.
+250, or danepipe had done nothing on that connection since, and so may have died before it read it. One that stood still
+for so long that its lease was over may read it later; by then the message may be in other hands.
 """
 
 import json
@@ -12,14 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# What is left of the shortest lease, in seconds, when it is to be prolonged: who is silent for so long may lose it.
+STILL = 10 / 3
+
 
 @dataclass(slots=True)
 class Delivery:
-    """A message that the far end has as a whole. `heard`: when danepipe showed that it has the 250 (None: never)."""
+    """A message that the far end has as a whole, since `at`, in seconds of one clock.
+
+    `answered`: when the far end said 250 (None: never); `heard`: when danepipe showed that it knows.
+    """
 
     at: float
-    answered: bool = False
+    answered: float | None = None
     heard: float | None = None
+
+    def explains(self, later: "Delivery") -> bool:
+        """Tell whether a later copy may be owed to the reply to this one."""
+        if self.answered is None or self.heard is None or self.heard > later.at:
+            return True
+        return self.heard - self.answered >= STILL
 
 
 @dataclass(slots=True)
@@ -51,7 +64,7 @@ class Entry:
         explained = unexplained = 0
         for times in (self.deliveries, self.reports):
             for number, one in enumerate(times):
-                if number and any(before.heard is not None and before.heard <= one.at for before in times[:number]):
+                if number and not all(before.explains(one) for before in times[:number]):
                     unexplained += 1
                 elif number:
                     explained += 1
@@ -71,6 +84,7 @@ class Entry:
         return {
             "name": self.name, "id": self.id, "fate": self.fate, "deliveries": len(self.deliveries),
             "reports": len(self.reports), "explained": explained, "unexplained": unexplained, "fault": self.fault(),
+            "times": [(one.at, one.answered, one.heard) for one in (*self.deliveries, *self.reports)],
         }  # fmt: skip
 
 
@@ -95,6 +109,10 @@ class Tally:
     def faults(self) -> list[Entry]:
         """List the messages over which a promise was broken."""
         return [one for one in self.entries.values() if one.fault()]
+
+    def copies(self) -> int:
+        """Count the deliveries and reports beyond the first of each message."""
+        return sum(sum(one.again()) for one in self.entries.values())
 
     def sum(self) -> str:
         """Say it in one line."""

@@ -10,10 +10,11 @@ from ops.chaos.run import SHORT, Run
 from ops.chaos.tally import Delivery, Entry, Tally
 
 LOST = Delivery(1.0)  # no 250 was given
-UNREAD = Delivery(1.0, answered=True)
-READ = Delivery(1.0, answered=True, heard=1.1)
-READ_LATE = Delivery(1.0, answered=True, heard=9.0)
-SECOND = Delivery(5.0, answered=True, heard=5.1)
+UNREAD = Delivery(1.0, 1.0)
+READ = Delivery(1.0, 1.0, 1.1)
+READ_TOO_LATE = Delivery(1.0, 1.0, 9.0)
+READ_LATE = Delivery(1.0, 1.0, 4.9)
+SECOND = Delivery(5.0, 5.0, 5.1)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,8 @@ SECOND = Delivery(5.0, answered=True, heard=5.1)
     [
         pytest.param(LOST, True, id="the far end gave no 250"),
         pytest.param(UNREAD, True, id="nobody was there to read the 250"),
-        pytest.param(READ_LATE, True, id="the 250 was read when the second copy was there already"),
+        pytest.param(READ_TOO_LATE, True, id="the 250 was read when the second copy was there already"),
+        pytest.param(READ_LATE, True, id="the 250 was read when the lease was over"),
         pytest.param(READ, False, id="the 250 was read before"),
     ],
 )

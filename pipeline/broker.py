@@ -25,6 +25,11 @@ WAKE_CHANNEL = "dp:wake"
 NAMESPACE = "dp:dramatiq"
 
 
+def jobs_of(actor: str) -> str:
+    """Name the list in which the jobs of an actor wait."""
+    return f"{NAMESPACE}:{actor}"
+
+
 class Wakeups:
     """Listens to the wake channel in one thread, and keeps an event for each queue."""
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from pipeline import log
+from pipeline.broker import jobs_of
 from pipeline.spine import Spine
 from pipeline.store.changes import Watch
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -75,7 +76,8 @@ class Clock:
             await self._spine.nudge(await ledger.waiting(sorted(back)))
         if self._swept is None or not timedelta(0) <= now - self._swept < self._pause:  # a clock may be put back
             self._swept, began = now, time.monotonic()
-            await self._spine.nudge(await ledger.waiting_places([stage.name for stage in self._places()]))
+            stages, jobs = [stage.name for stage in self._places()], jobs_of(self._spine.line.destinations[0].name)
+            await self._spine.nudge(await ledger.waiting_places(stages, jobs))
             self._pause = max(SWEEP, timedelta(seconds=SPARED * (time.monotonic() - began)))
             await self._let_go(now)
             if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):

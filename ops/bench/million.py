@@ -6,11 +6,11 @@ Steps of the clock are measured with keys of their own, so that the running serv
 """
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -25,29 +25,33 @@ from pipeline.store.ledger import Ledger
 
 MESSAGES, DOMAINS, SIZE = 1_000_000, 100_000, 1000
 LOAD = Load(messages=2000, connections=20, size=10_000, recipients=[f"user@new-{n}.example" for n in range(100)])
-ROUNDS = 3
+ROUNDS = 5
 DUE = 1000
 _SETTINGS = {"backpressure": {"max_queue": 0}, "queue": {"retry": ["1s", "5s"]}}
 OWN = "bench:"
 _LEASE = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    accepted: float
-    delivered: float
+async def _rate(stand: Stand, far: Sink, load: Load) -> tuple[float, float]:
+    """Send the load; gives messages a second, accepted and delivered."""
+    before, started = far.taken().messages, time.monotonic()
+    await send(stand.port, load)
+    accepted = time.monotonic() - started
+    await _arrived(far, before + load.sent)
+    return load.sent / accepted, load.sent / (far.taken().last - started)
 
 
-async def _rates(stand: Stand, far: Sink, load: Load) -> _Rates:
-    """Send the load some times; gives the medians of messages a second, accepted and delivered."""
-    accepted, delivered = [], []
-    for _ in range(ROUNDS):
-        before, started = far.taken().messages, time.monotonic()
-        await send(stand.port, load)
-        accepted.append(load.sent / (time.monotonic() - started))
-        await _arrived(far, before + load.sent)
-        delivered.append(load.sent / (far.taken().last - started))
-    return _Rates(median(accepted), median(delivered))
+async def _rates(empty: Stand, full: Stand, far: Sink, load: Load) -> list[Figure]:
+    """Send the load to both in turn, so that whatever else the machine does meets both alike."""
+    pairs = [(await _rate(empty, far, load), await _rate(full, far, load)) for _ in range(ROUNDS)]
+    figures = []
+    for number, name in enumerate(("accept", "end to end")):
+        rate = median([with_it[number] for _, with_it in pairs])
+        without = median([without_it[number] for without_it, _ in pairs])
+        share = median([with_it[number] / without_it[number] for without_it, with_it in pairs])
+        note = f"{without:.0f} without it; {share:.0%}, the median of {ROUNDS} pairs of rounds"
+        figures.append(Figure(f"{name} beside the queue", rate, "messages/s", note))
+    return figures
 
 
 async def _arrived(far: Sink, messages: int) -> None:
@@ -193,47 +197,59 @@ def _written(redis: Any, what: Filling) -> tuple[float, float]:
     before, started = redis.info("memory")["used_memory"], time.monotonic()
     fill(redis, what)
     each = (redis.info("memory")["used_memory"] - before) / what.messages
+    seconds = time.monotonic() - started
     redis.config_set("appendfsync", "always")
-    return each, time.monotonic() - started
+    os.sync()  # what was written is on the disk before the next is measured
+    return each, seconds
 
 
 async def measure(messages: int = MESSAGES, domains: int = DOMAINS, load: Load = LOAD) -> list[Figure]:
     """Measure without the queue, fill it, and measure with it."""
     what = filling(messages, domains, SIZE)
     with sink([Place("127.0.0.1", 0)]) as far:
-        async with alone(far.ports[0], _SETTINGS) as stand, aclosing(connect(stand.redis_url)) as client:
-            with stand.redis() as redis:
-                await send(stand.port, load)  # everything is loaded once
-                await _arrived(far, load.sent)
-                without, small = await _rates(stand, far, load), _largest(stand)
-                each, seconds = _written(redis, what)
-                blocks = Blocks(redis)
-                rates = await _rates(stand, far, load)
-                beside, large = blocks.figure("mail comes and goes beside the queue"), _largest(stand)
-                took, most = await _become_due(stand, far, redis)
-                entering = blocks.figure(f"{DUE} of the queue become due")
-                walks = await _walks(stand, Ledger(client), blocks)
-                steps = filling(min(messages, 20_000), domains, SIZE, timedelta(0))
-                clock = await clock_steps(redis, Ledger(client, prefix=OWN), steps, blocks)
+        port = far.ports[0]
+        async with alone(port, _SETTINGS) as empty, alone(port, _SETTINGS) as stand:
+            for one in (empty, stand):  # everything is loaded once
+                await _rate(one, far, load)
+            small = _largest(stand)
+            async with aclosing(connect(stand.redis_url)) as client:
+                with stand.redis() as redis:
+                    each, seconds = _written(redis, what)
+                    blocks = Blocks(redis)
+                    rates = await _rates(empty, stand, far, load)
+                    beside, large = blocks.figure("mail comes and goes"), _largest(stand)
+                    took, most = await _become_due(stand, far, redis)
+                    entering = blocks.figure(f"{DUE} become due")
+                    walks = await _walks(stand, Ledger(client), blocks)
+                    steps = filling(min(messages, 20_000), domains, SIZE, timedelta(0))
+                    clock = await clock_steps(redis, Ledger(client, prefix=OWN), steps, blocks)
+                    fork = await _fork(redis)
     size = len(what.content)
     about = f"{messages} messages to {domains} domains; {each - size:.0f} beside the content of {size}"
     grown = f"{small:.0f} without the queue, {most:.0f} while {DUE} become due"
     return [
         Figure("Redis, memory per message", each, "octets", about),
         Figure("filled", messages / seconds, "messages/s", "by a script in Redis"),
-        _beside("accept", without.accepted, rates.accepted),
-        _beside("end to end", without.delivered, rates.delivered),
+        *rates,
         beside,
         Figure("largest process of danepipe, RSS", large, "MB", grown),
         Figure(f"{DUE} become due and are delivered", took, "s"),
         entering,
         *walks,
         *clock,
+        fork,
     ]
 
 
-def _beside(name: str, without: float, rate: float) -> Figure:
-    return Figure(f"{name} beside the queue", rate, "messages/s", f"{without:.0f} without it: {rate / without:.0%}")
+async def _fork(redis: Any) -> Figure:
+    """Have the append-only file rewritten, as Redis does by itself when it has doubled: the start of that blocks."""
+    redis.bgrewriteaof()
+    patience = Patience(60, "Redis did not begin to rewrite its file")
+    while not redis.info("persistence")["aof_rewrite_in_progress"]:
+        patience.check()
+        await asyncio.sleep(0.02)
+    fork = redis.info("stats")["latest_fork_usec"] / 1000
+    return Figure("block of Redis as it rewrites its file", fork, "ms", "by itself, when that has doubled")
 
 
 def run() -> list[Figure]:

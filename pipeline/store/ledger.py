@@ -40,6 +40,7 @@ _LUA = Path(__file__).parent / "lua"
 PARKED = "parked"  # channel, after the prefix: the tokens of connections that mail has come for
 COMMITTED = 131_072  # octets of changes that one script makes, so that nobody waits for it
 ENTERING = 2000  # groups before the first stage up to which due ones join them
+LATE = 500  # jobs at destinations that wait, beyond which no more are made for fear that some were lost
 SMALL = 65_536  # octets of content that come with a message that is taken to be delivered
 
 
@@ -291,9 +292,16 @@ class Ledger:
         """Tell which of some lists hold something and have no nudge on its way, by the names of the nudges."""
         return [name.decode() for name in await self._run("sweep", *lists)]
 
-    async def waiting_places(self, stages: Sequence[str]) -> list[str]:
-        """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`)."""
+    async def waiting_places(self, stages: Sequence[str], jobs: str = "") -> list[str]:
+        """List the places that hold something and have no nudge on its way (stages, and `to:<destination>`).
+
+        `jobs` is the list in which nudges of destinations wait. While it is long they are late and not lost, and are
+        not sent again: a hundred thousand destinations would make it longer than workers make it shorter.
+        """
         found = await self.waiting([f"place:{stage}" for stage in stages])
+        with store_errors():
+            if jobs and await self.redis.llen(jobs) > LATE:
+                return found
         cursor = 0
         while True:
             with store_errors():

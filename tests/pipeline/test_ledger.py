@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.store.changes import Changes, group_of
 from pipeline.store.codec import CodecError, decode, encode
-from pipeline.store.ledger import ENTERING, Ledger
+from pipeline.store.ledger import ENTERING, LATE, Ledger
 from stages.contract import NoticeKind, Owed
 from stages.message import (
     Address,
@@ -335,6 +335,21 @@ async def test_sweep_forgets_idle_destinations(ledger: Ledger) -> None:
     await ledger.commit("u", "M1/0,1", Changes(settled=2))
     assert await ledger.waiting_places([]) == []
     assert await ledger.redis.scard("dp:destinations") == 0
+
+
+async def test_nudges_that_are_late_are_not_sent_again(ledger: Ledger) -> None:
+    """While jobs wait by the hundred, destinations whose nudge is old get no other; stages do, and all do afterwards."""
+    await ledger.accept(message(), b"x")
+    await ledger.claim("place:route", "t", 1, LEASE)
+    changes = Changes()
+    changes.to_ready(KEY, "M1/0,1")
+    await ledger.commit("t", "M1/0,1", changes)
+    await ledger.accept(message("M2"), b"x")
+    await ledger.redis.delete("dp:nudge:route", f"dp:nudge:to:{KEY}")
+    await ledger.redis.rpush("dp:dramatiq:resolve", *["job"] * (LATE + 1))
+    assert await ledger.waiting_places(["route"], "dp:dramatiq:resolve") == ["route"]
+    await ledger.redis.lpop("dp:dramatiq:resolve")
+    assert await ledger.waiting_places(["route"], "dp:dramatiq:resolve") == [f"to:{KEY}"]
 
 
 async def test_pages_walk_all_messages(ledger: Ledger) -> None:

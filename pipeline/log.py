@@ -13,7 +13,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -108,7 +109,7 @@ def _render_json(_logger: Any, _name: str, event: Any) -> str:
 def _stamp(_logger: Any, _name: str, event: Any) -> Any:
     # the order in which a reader looks: when, what, who
     head = {"timestamp": _now(), "event": event.pop("event"), "level": event.pop("level")}
-    return {**head, "role": _output.role, "pid": _output.pid, **event}
+    return {**head, "role": _part.get() or _output.role, "pid": _output.pid, **event}
 
 
 _second: tuple[int, str] = (0, "")
@@ -123,6 +124,19 @@ def _now() -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _second = (seconds, text)
     return f"{text}.{rest:06d}Z"
+
+
+_part: ContextVar[str] = ContextVar("part", default="")
+
+
+@contextlib.contextmanager
+def part(role: str) -> Iterator[None]:
+    """Name the part whose events are written within: one that shares its process with others."""
+    token = _part.set(role)
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 class _Writer:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 
 import click
@@ -18,9 +17,10 @@ from delivery.resolver import Resolver
 from ops.cli.listeners import GRACE, Listeners, check_listener, listener_settings
 from ops.cli.parts import work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
-from ops.supervise import LONGEST_PAUSE, STEADY, Keeper, Stop
+from ops.supervise import LONGEST_PAUSE, STEADY, Stop
 from ops.validation import in_words
 from pipeline import log
+from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.embedded import EmbeddedRedis, NoRedis, find_redis
 from pipeline.spine import Spine, utc_now
@@ -101,15 +101,16 @@ class _Parts:
     """The child processes."""
 
     def __init__(self, config: Config) -> None:
-        environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
         self.accept = Listeners(config, config.listen.processes)
-        self.clock = Keeper("clock", [sys.executable, "-m", "ops.cli", "clock"], environ)
+        self._config = config
+        self._clock: asyncio.Task[None] | None = None
+        self._clock_ends = asyncio.Event()
         self.workers = Workers(work_settings(config))
 
     async def start(self) -> None:
         """Start all."""
         await self.workers.start()
-        self.clock.start()
+        self._clock = asyncio.create_task(_tick(self._config, self._clock_ends))
         self.accept.start()
 
     async def stop(self, stop: Stop) -> bool:
@@ -120,7 +121,8 @@ class _Parts:
         fast = not ending.done()
         if fast:
             self.accept.kill()
-            self.clock.kill()
+            if self._clock is not None:
+                self._clock.cancel()
             for process in self.workers.processes.values():
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
@@ -130,7 +132,28 @@ class _Parts:
 
     async def _stop(self) -> None:
         await self.accept.stop()
-        await asyncio.gather(self.clock.stop(GRACE), self.workers.stop())
+        self._clock_ends.set()
+        await self.workers.stop()
+        if self._clock is not None:
+            await asyncio.wait([self._clock], timeout=GRACE)
+
+
+async def _tick(config: Config, ends: asyncio.Event) -> None:
+    """Run the clock in this process, which has little else to do, and begin anew after whatever ends it."""
+    with log.part("clock"):
+        pause = 0.5
+        while not ends.is_set():
+            try:
+                async with Spine.open(config) as spine:
+                    log.emit("process.started")
+                    await Clock(spine, utc_now).run(ends)
+            except Exception as error:  # noqa: BLE001 - whatever it is, due mail must not wait for a human
+                log.emit("stage.error", level="error", stage="clock", group="", error=repr(error))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await ends.wait()
+                pause = min(pause * 2, LONGEST_PAUSE)
+        log.emit("process.stopped")
 
 
 @contextlib.asynccontextmanager

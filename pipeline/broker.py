@@ -206,6 +206,7 @@ def make_broker(
         ),
         middleware=middleware,
         namespace=NAMESPACE,
+        maintenance_chance=0,  # see `pipeline.store.jobs`
     )
     dramatiq.set_broker(broker)
     return broker

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from pipeline import log
-from pipeline.broker import jobs_of
+from pipeline.broker import NAMESPACE, jobs_of
 from pipeline.spine import Spine
 from pipeline.store.changes import Watch
 from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.jobs import revive
 from stages.contract import Stage
 
 TICK = timedelta(milliseconds=500)
@@ -79,6 +80,7 @@ class Clock:
             stages, jobs = [stage.name for stage in self._places()], jobs_of(self._spine.line.destinations[0].name)
             await self._spine.nudge(await ledger.waiting_places(stages, jobs))
             self._pause = max(SWEEP, timedelta(seconds=SPARED * (time.monotonic() - began)))
+            await revive(ledger.redis, NAMESPACE, [stage.name for stage in self._spine.line.stages], now)
             await self._let_go(now)
             if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):
                 # beside the rest, as the list may be long

@@ -9,8 +9,11 @@ import pytest
 import redis
 from dramatiq import Consumer, Message
 from dramatiq.errors import ConnectionClosed
+from redis.asyncio import Redis
 
-from pipeline.broker import WakingRedisBroker, make_broker
+from pipeline.broker import NAMESPACE, WakingRedisBroker, make_broker
+from pipeline.spine import utc_now
+from pipeline.store.jobs import LETTERS, SILENT, revive
 
 QUEUE = "route"
 LONG = 60_000  # milliseconds: a consumer that is not woken outlasts the test
@@ -76,3 +79,35 @@ def test_a_silent_redis_counts_as_away(unique: str) -> None:
         with pytest.raises(ConnectionClosed):
             next(broker.consume(QUEUE + unique))
         broker.close()
+
+
+async def test_jobs_of_a_dead_process_come_back(redis_url: str, unique: str) -> None:
+    """What a worker held that was killed is a job again once nothing was heard of it for a minute, and only then."""
+    queue, dead = QUEUE + unique, make_broker(redis_url)
+    dead.declare_queue(queue)
+    _enqueue(dead, unique)
+    assert next(dead.consume(queue, prefetch=1, timeout=1)) is not None
+    client = Redis.from_url(redis_url)
+    now = utc_now()
+    assert (await revive(client, NAMESPACE, [queue], now))[1] == 0
+    assert await revive(client, NAMESPACE, [queue], now + SILENT + SILENT) >= (1, 1)
+    assert await client.llen(f"{NAMESPACE}:{queue}") == 1
+    assert (await revive(client, NAMESPACE, [queue], now + SILENT + SILENT)) == (0, 0)
+    assert next(dead.consume(queue, prefetch=1, timeout=1)) is not None  # a process that was only silent goes on
+    await client.zadd(f"{NAMESPACE}:{queue}.XQ", {"letter": 1})
+    await client.hset(f"{NAMESPACE}:{queue}.XQ.msgs", "letter", "x")
+    await revive(client, NAMESPACE, [queue], now + LETTERS)
+    assert not await client.exists(f"{NAMESPACE}:{queue}.XQ", f"{NAMESPACE}:{queue}.XQ.msgs")
+    await client.aclose()
+    dead.flush(queue)
+    dead.close()
+
+
+def test_no_command_looks_through_all_keys(broker: WakingRedisBroker, unique: str) -> None:
+    """Beside a long queue Dramatiq's own maintenance would hold up everybody: no command ever does it."""
+    for _ in range(3000):
+        assert not broker._should_do_maintenance("fetch")
+    _enqueue(broker, unique)
+    broker.client.config_resetstat()
+    assert next(broker.consume(QUEUE + unique, prefetch=1, timeout=1)) is not None
+    assert "cmdstat_keys" not in broker.client.info("commandstats")

@@ -136,7 +136,7 @@ class GateStore:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(f"{self._prefix}suspensions")
                 pipe.zrange(f"{self._prefix}circuits", 0, MOST)
-                pipe.zrange(f"{self._prefix}parked", 0, MOST)
+                pipe.zrange(f"{self._prefix}mismatches", 0, MOST)
                 rows, doors, parked = await pipe.execute()
         return Board(_suspensions(rows), _few(doors), _few(parked))
 

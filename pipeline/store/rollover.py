@@ -38,7 +38,7 @@ class Parked:
 
 
 class RolloverStore:
-    """Keys `asked:`, `parked:` and `probe:` of destinations, and the sorted set `parked` of their names."""
+    """Keys `asked:`, `mismatch:` and `probe:` of destinations, and the sorted set `mismatches` of their names."""
 
     def __init__(self, redis: Any, *, prefix: str = "dp:") -> None:
         self._redis = redis
@@ -75,26 +75,26 @@ class RolloverStore:
 
     async def parked(self, destination: str) -> Parked | None:
         """Give what is known of a destination that is, or was, left alone."""
-        return (await self._read(Parked, f"parked:{destination}"))[1]
+        return (await self._read(Parked, f"mismatch:{destination}"))[1]
 
     async def park(self, destination: str, parked: Parked, now: datetime) -> None:
         """Leave a destination alone."""
         lasts = parked.until - now + FORGOTTEN
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(f"{self._prefix}parked:{destination}", encode(Parked, parked), px=_ms(lasts))
+                pipe.set(f"{self._prefix}mismatch:{destination}", encode(Parked, parked), px=_ms(lasts))
                 pipe.delete(f"{self._prefix}probe:{destination}")
-                pipe.zremrangebyscore(f"{self._prefix}parked", "-inf", now.timestamp())
-                pipe.zadd(f"{self._prefix}parked", {destination: (now + lasts).timestamp()})
+                pipe.zremrangebyscore(f"{self._prefix}mismatches", "-inf", now.timestamp())
+                pipe.zadd(f"{self._prefix}mismatches", {destination: (now + lasts).timestamp()})
                 await pipe.execute()
 
     async def release(self, destination: str) -> bool:
         """Forget that a destination was left alone; tells whether it was."""
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(f"{self._prefix}parked:{destination}")
+                pipe.delete(f"{self._prefix}mismatch:{destination}")
                 pipe.delete(f"{self._prefix}probe:{destination}")
-                pipe.zrem(f"{self._prefix}parked", destination)
+                pipe.zrem(f"{self._prefix}mismatches", destination)
                 done: Sequence[int] = await pipe.execute()
         return bool(done[0])
 

@@ -8,9 +8,9 @@ for _, door in ipairs(redis.call('ZRANGE', p .. 'circuits', 0, -1)) do
     count = count + 1
   end
 end
-for _, destination in ipairs(redis.call('ZRANGE', p .. 'parked', 0, -1)) do
-  redis.call('DEL', p .. 'parked:' .. destination, p .. 'probe:' .. destination, p .. 'asked:' .. destination)
+for _, destination in ipairs(redis.call('ZRANGE', p .. 'mismatches', 0, -1)) do
+  redis.call('DEL', p .. 'mismatch:' .. destination, p .. 'probe:' .. destination, p .. 'asked:' .. destination)
   count = count + 1
 end
-redis.call('DEL', p .. 'parked')
+redis.call('DEL', p .. 'mismatches')
 return count

@@ -31,6 +31,7 @@ from stages.message import Message, MessageId, RecipientId, State
 from stages.plan import Plan
 from stages.policy import Policy
 from stages.reason import Reason
+from stages.rollover import rests_on_error
 from stages.verdict import Proceed, Verdict
 
 
@@ -138,6 +139,7 @@ class Deliverer(Deferrer):
                     if self.ending or tools.now() > deadline:
                         return
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
+                    idle *= not rests_on_error(planned.plan)  # what comes later may have a better plan
                     count, asked = min(left, tools.limits.hand), lease.asked()
                     if not await self._take(stage, planned.plan, token, count, policy, held, idle):
                         return
@@ -166,7 +168,8 @@ class Deliverer(Deferrer):
             nonlocal planned
             assert tools.rollover is not None  # noqa: S101 - see below
             planned = replace(planned, plan=await tools.rollover.second(plan, attempt))
-            await self.leave_plan(stage, planned, handed.reason)
+            if not rests_on_error(planned.plan):  # else it would stand for longer than the error
+                await self.leave_plan(stage, planned, handed.reason)
             return planned.plan
 
         again = None if tools.rollover is None else second

@@ -17,12 +17,11 @@ from stages.attempt import Attempt
 from stages.contract import Consignment, Planned, Stage
 from stages.destination import Destination
 from stages.message import Message, RecipientId
-from stages.plan import Trouble
 from stages.reason import Reason
+from stages.rollover import LOOKUPS
 from stages.verdict import Defer, Proceed
 
 EACH = 25  # groups that wait for each connection before one more is asked for at once
-TRANSIENT = frozenset({Trouble.LOOKUP_MX, Trouble.LOOKUP_ADDRESS, Trouble.LOOKUP_TLSA, Trouble.SUSPENDED})
 
 
 class TransientLookup(Exception):  # noqa: N818 - not a fault of ours
@@ -126,7 +125,7 @@ class Planner(Deferrer):
                 facts[wanted] = await self._gathered(stage, wanted, item)
         expected = tuple(recipient for _, message in present for recipient in message.recipient_ids)
         verdicts = self._checked(stage, item, facts, expected)
-        if not last_try and any(isinstance(v, Defer) and v.reason.code in TRANSIENT for v in verdicts):
+        if not last_try and any(isinstance(v, Defer) and v.reason.code in LOOKUPS for v in verdicts):
             raise TransientLookup(next(v.reason.text for v in verdicts if isinstance(v, Defer)))
         elapsed = self._tools.now() - started
         passing: set[RecipientId] = set()

@@ -17,6 +17,8 @@ from stages.policy import OnFailure, Policy
 from stages.refusal import failures
 
 LEAST = timedelta(seconds=30)  # between two askings for one destination, however short its TTL
+FAILED = timedelta(seconds=5)  # the same after a lookup error, as long as the resolver keeps one
+LOOKUPS = frozenset({Trouble.LOOKUP_MX, Trouble.LOOKUP_ADDRESS, Trouble.LOOKUP_TLSA, Trouble.SUSPENDED})
 MOST = timedelta(hours=1)  # for which a TTL is waited for: a certificate may be put right at any time
 
 
@@ -49,8 +51,18 @@ def records_end(plan: Plan) -> datetime:
     return min((end for end in ends if end is not None), default=plan.expires)
 
 
+def rests_on_error(plan: Plan) -> bool:
+    """Tell whether some answer of a plan is a lookup error, which may pass within seconds."""
+    return any(host.trouble in LOOKUPS for host in plan.skipped)
+
+
 def holds_until(plan: Plan, now: datetime) -> datetime:
-    """Say until when a plan that was made past every cache is not to be made so again."""
+    """Say until when a plan that was made past every cache is not to be made so again.
+
+    One that rests on a lookup error tells nothing of the domain: mail must not wait for it longer than for the error.
+    """
+    if rests_on_error(plan):
+        return now + FAILED
     return max(records_end(plan), now + LEAST)
 
 

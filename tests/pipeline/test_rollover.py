@@ -213,6 +213,7 @@ async def test_what_cannot_be_asked_again_is_no_mismatch(redis: Any, tmp_path: P
         with domain(redis, tmp_path / "log", host, Profile.MAILMARSHAL) as world:
             yard = world.worker()
             plan = await world.plan(yard)
+            before = await yard.ledger.handed("deliver", world.to.key)
             world.zone.changes["udp"] = world.zone.changes["tcp"] = _servfail
             await yard.ready(plan, *names(3))
             await yard.job(plan)
@@ -220,6 +221,8 @@ async def test_what_cannot_be_asked_again_is_no_mismatch(redis: Any, tmp_path: P
             assert {one.state for one in found} == {State.DEFERRED}
             assert {one.reason.code for one in found if one.reason} == {"dns.mx_lookup"}
             assert len(host.seen) == 1
+            assert 0 < await redis.pttl(f"dp:asked:{world.to.key}") <= 5000  # nobody waits for the TTL of other answers
+            assert await yard.ledger.handed("deliver", world.to.key) == before  # the plan for others is none of that
             await world.resolvers[0].aclose()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from delivery.courier import Lookout, Parcel
+from delivery.courier import Parcel
 from pipeline.facts import Gatherer
 from pipeline.hands import Handed
 from pipeline.line import Line, registered
@@ -43,7 +43,7 @@ class FarEnd:
     answer: Callable[[Parcel], Awaitable[Attempt]]
 
     async def deliver(
-        self, _plan: Plan, _policy: Policy, parcels: AsyncIterator[Parcel], _lookout: Lookout | None = None
+        self, _plan: Plan, _policy: Policy, parcels: AsyncIterator[Parcel], *_others: object
     ) -> AsyncGenerator[Attempt]:
         """Give an attempt for each parcel."""
         async for parcel in parcels:

@@ -135,7 +135,8 @@ async def _one(run: Run, client: Client, pipe: Pipe, relay: Relay, manner: Manne
     relay.manner = Manner.HONEST
     await client.send(share, rate=100, first=3 * share)
     await until(lambda: _may_go_on(pipe), run.size.patience, "the resolver is not believed again")
-    await pipe.command("queue", "retry", "--all")
+    # what is in the hands of a worker, or is settled in this moment, is not moved: then once more
+    await until(lambda: pipe.command("queue", "retry", "--all"), run.size.patience, "mail cannot be tried again")
 
 
 def _may_go_on(pipe: Pipe) -> bool:

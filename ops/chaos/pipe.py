@@ -179,15 +179,16 @@ class Pipe:
         async with Spine.open(load(self.config, {})) as spine:
             yield spine
 
-    async def command(self, *arguments: str) -> None:
-        """Run a command of danepipe. Raises RuntimeError if it fails; mail that was settled meanwhile is no failure."""
+    async def command(self, *arguments: str) -> bool:
+        """Run a command of danepipe; tells whether it did all that was asked. Raises RuntimeError if it breaks."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said, _ = await process.communicate()
-        if process.returncode and b"is settled already" not in said:
+        if process.returncode not in {0, 1}:
             raise RuntimeError(f"danepipe {' '.join(arguments)}: {said.decode(errors='replace')}")
+        return process.returncode == 0
 
     def events(self, *names: str) -> Iterator[dict[str, Any]]:
         """Give the events of these names so far."""

@@ -185,7 +185,7 @@ async def _act(
     spine: Spine, hand: Hand, wanted: AsyncIterator[tuple[Stored, Recipient]], why: str, *, single: bool
 ) -> bool:
     """Do it to each, say what came of it, and tell whether all was done."""
-    found, done, fine = 0, 0, True
+    found, done, fine, eased = 0, 0, True, False
     async for stored, recipient in wanted:
         found += 1
         if not hand.wants(recipient):
@@ -193,6 +193,9 @@ async def _act(
                 click.echo(f"{recipient.id} {recipient.address}: {hand.instead}", err=True)
                 fine = False
             continue
+        if not eased and hand.target == "route":
+            await spine.gates.ease()  # who asks for a try means one, whatever is known of the hosts
+            eased = True
         now = utc_now()
         after = hand.becomes(recipient, why, now)
         owed = Owed(NoticeKind.FAILED, replace(stored.message, recipients=(after,))) if hand.notice else None
@@ -209,7 +212,6 @@ async def _act(
             said = {"busy": "is being worked on, try again in a moment", "settled": "is settled already"}
             click.echo(f"{recipient.id} {recipient.address}: {said.get(outcome, outcome)}", err=True)
     if done and hand.target == "route":
-        await spine.gates.ease()  # who asks for a try means one, whatever is known of the hosts
         await spine.nudge([spine.line.first.name])
     if done and hand.notice:
         await spine.nudge([spine.line.notices.name])

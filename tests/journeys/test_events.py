@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from ops.lab.world import Lab
 from pipeline.embedded import socket_path
 from pipeline.log import EVENTS
 from pipeline.store.files import FileStore
+from tests.delivery.certificates import leaf
 from tests.delivery.mailhost import Script, mailhost
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
@@ -191,9 +193,17 @@ async def _an_operator_steps_in(scene: Scene) -> None:
 
 async def _a_host_comes_back(scene: Scene) -> None:
     await scene.written("circuit.opened", host="mx.down.lab")
-    async with mailhost(Script(), scene.lab.address_of("down.lab"), scene.lab.smtp_port):
+    context = leaf("old.down.lab").server()
+    async with mailhost(Script(context=context), scene.lab.address_of("down.lab"), scene.lab.smtp_port):
         assert await scene.command("queue", "release", "--domain", "down.lab") == 0
         await scene.written("circuit.closed", host="mx.down.lab")
+        await scene.written("dane.parked", host="mx.down.lab")
+        (placed,) = [one for one in scene.lab.placed if one.scenario.domain == "down.lab"]
+        context.load_cert_chain(placed.identity.pem)  # what its record names
+        (parked,) = scene.events("dane.parked", host="mx.down.lab")
+        await scene.seen(lambda: datetime.now(UTC) > datetime.fromisoformat(parked["until"]))
+        await scene.mail("user@down.lab")
+        await scene.written("dane.released", host="mx.down.lab")
 
 
 def _named(content: Path, *directories: str) -> Iterator[str]:

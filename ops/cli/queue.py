@@ -211,10 +211,8 @@ async def _act(
             fine = False
             said = {"busy": "is being worked on, try again in a moment", "settled": "is settled already"}
             click.echo(f"{recipient.id} {recipient.address}: {said.get(outcome, outcome)}", err=True)
-    if done and hand.target == "route":
-        await spine.nudge([spine.line.first.name])
-    if done and hand.notice:
-        await spine.nudge([spine.line.notices.name])
+    if done and (hand.notice or hand.target == "route"):
+        await spine.nudge([(spine.line.notices if hand.notice else spine.line.first).name])
     if not found:
         click.echo("nothing in the queue fits", err=True)
     return fine

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.leases import Lease, LeaseOver
 from pipeline.store.changes import Changes, Watch
 from pipeline.store.ledger import Ledger
 from tests.pipeline.test_ledger import KEY, LEASE, message, passes
@@ -92,3 +93,14 @@ async def test_a_connection_learns_whether_its_mail_is_still_its_own(ledger: Led
     assert await ledger.open_slot(KEY, "t", 5, LEASE) == 1
     assert not await ledger.extend("t", LEASE, KEY)
     assert await ledger.open_slot(KEY, "u", 1, LEASE) == 0
+
+
+def test_a_worker_knows_when_its_lease_may_be_over() -> None:
+    """SMTP-57: a lease counts from when it was asked for, and who is not sure of it does not send the final dot."""
+    lease = Lease("t", LEASE)
+    lease.check()
+    lease.given(lease.asked() - LEASE.total_seconds())
+    with pytest.raises(LeaseOver):
+        lease.check()
+    lease.given(lease.asked())
+    lease.check()

@@ -20,7 +20,7 @@ from delivery.courier import Courier
 from delivery.resolver import Resolver
 from delivery.survey import survey
 from pipeline import log
-from pipeline.accept.door import Submission, prepare
+from pipeline.accept.door import Submission, message_id, prepare
 from pipeline.accept.pressure import Pressure
 from pipeline.config import Config
 from pipeline.facts import Context, gatherers
@@ -159,6 +159,7 @@ class Spine:
             "message.accepted", message=identifier, sender=str(envelope.sender) if envelope.sender else "",
             recipients=[str(recipient.address) for recipient in recipients], size=envelope.content.size,
             source=envelope.origin.source, peer=envelope.origin.peer, protocol=envelope.origin.protocol,
+            message_id=message_id(content),
         )  # fmt: skip
         if wants_nudge:
             await self.nudge([self.line.first.name])

@@ -27,6 +27,7 @@ from stages.message import (
 __all__ = ["RecipientRequest", "StoreFull", "StoreUnavailable", "Submission", "SubmissionError", "prepare"]
 
 MAX_RECEIVED = 50  # a message that comes with more Received fields than this loops (RFC 5321 section 6.3)
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:(?:\r\n[ \t]|[ \t])*([^\r\n]{0,998})", re.IGNORECASE | re.MULTILINE)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -85,6 +86,12 @@ def prepare(
         submission.sender, now, submission.origin, facts, submission.smtputf8, submission.ret, submission.envid
     )
     return envelope, recipients, content
+
+
+def message_id(content: bytes) -> str:
+    """Give the content of the Message-ID field as it stands there, for the log; empty without one."""
+    found = _MESSAGE_ID.search(content, 0, _header_end(content))
+    return found[1].decode(errors="replace").strip() if found else ""
 
 
 def _header_end(content: bytes) -> int:

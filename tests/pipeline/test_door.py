@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.accept.address import parse_address
-from pipeline.accept.door import RecipientRequest, Submission, SubmissionError, prepare
+from pipeline.accept.door import RecipientRequest, Submission, SubmissionError, message_id, prepare
 from stages.message import Content, MessageId, Notify, Origin, Ret, State
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
@@ -32,6 +32,21 @@ def _trace(submission: Submission, now: datetime = NOW) -> str:
     content = prepare(submission, HOST, ID, now)[2]
     assert content.endswith(submission.content)
     return content[: len(content) - len(submission.content)].decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"From: x\r\nMessage-ID: <a@b>\r\n\r\nMessage-ID: <no@b>\r\n", "<a@b>"),
+        (b"MESSAGE-ID:\r\n <a@b>\r\nFrom: x\r\n\r\n", "<a@b>"),
+        (b"X-Message-ID: <no@b>\r\n\r\nMessage-ID: <no@b>\r\n", ""),
+        (b"Message-ID: " + b"x" * 5000 + b"\r\n\r\n", "x" * 998),
+        (b"Message-ID: \xff@b\r\n\r\n", "\ufffd@b"),
+    ],
+)
+def test_the_message_id_is_that_of_the_header(content: bytes, expected: str) -> None:
+    """RFC 5322 3.6.4: the field's content, folded or not, from the header alone and never longer than a line."""
+    assert message_id(content) == expected
 
 
 def test_one_received_field_stands_in_front() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from delivery.envelope import Offers, mail_command, rcpt_command, unable, uses_utf8
 from delivery.replies import WireError
-from delivery.tls import TlsSettings
+from delivery.tls import TlsSettings, peer_chain
 from delivery.wire import Timeouts, Wire
 from stages.attempt import Reply, Transaction
 from stages.message import Message, RecipientId
@@ -209,6 +209,13 @@ class Session:
 
     async def _ask(self, line: str, command: str, seconds: float) -> Reply:
         return unless_closing(await self._wire.ask(line, command, seconds))
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """Give the certificates that the server sent, DER, leaf first; empty without TLS, or once the wire is gone."""
+        transport = self._wire.transport
+        connection = None if transport is None else transport.get_extra_info("ssl_object")
+        return () if connection is None else peer_chain(connection)
 
     async def quit(self) -> None:
         """Say QUIT, wait a little for 221, hang up (RFC 5321 section 4.1.1.10); within a transaction just drop it."""

@@ -1,6 +1,7 @@
 """The clock: moves due mail to the first stage, takes work back from the dead, and nudges whatever stands still.
 
-Any number of clocks may run; each step is one atomic script. Nothing is lost while none runs: mail only waits.
+Any number of clocks may run; each step is one atomic script. Nothing is lost while none runs: mail only waits. Beside
+that it looks after our own domains (`pipeline.watch`).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pipeline.spine import Spine
 from pipeline.store.changes import Watch
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.jobs import revive
+from pipeline.watch import OwnWatch
 from stages.contract import Stage
 
 TICK = timedelta(milliseconds=500)
@@ -32,6 +34,8 @@ class Clock:
         self._pause = SWEEP
         self._watch = Watch()
         self._bodies: asyncio.Task[None] | None = None
+        self._own = OwnWatch(spine, now)
+        self._looking: asyncio.Task[None] | None = None
         self._away = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -39,9 +43,10 @@ class Clock:
         try:
             await self._tick_until(stop)
         finally:
-            if self._bodies is not None:
-                self._bodies.cancel()
-                await asyncio.gather(self._bodies, return_exceptions=True)
+            beside = [task for task in (self._bodies, self._looking) if task is not None]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _tick_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -85,6 +90,8 @@ class Clock:
             if ledger.bodies is not None and (self._bodies is None or self._bodies.done()):
                 # beside the rest, as the list may be long
                 self._bodies = asyncio.create_task(ledger.bodies.sweep())
+        if (self._looking is None or self._looking.done()) and self._own.is_due(now):
+            self._looking = asyncio.create_task(self._own.look())
 
     async def _let_go(self, now: datetime) -> None:
         """Let mail go on whose suspension is over, and what was put aside while somebody resumed it."""

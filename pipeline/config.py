@@ -35,6 +35,7 @@ from pipeline.settings import (
     LimitsSection,
     Listen,
     LogSection,
+    Own,
     PipelineSection,
     Queue,
     RedisSection,
@@ -103,6 +104,9 @@ class Config(BaseSettings):
     log: LogSection = Field(default_factory=LogSection, description="where events go")
     pipeline: PipelineSection = Field(default_factory=PipelineSection, description="the stages")
     bounce: BounceSection = Field(default_factory=BounceSection, description="reports")
+    own: Own = Field(
+        default_factory=Own, description="domains and hosts of ours whose TLSA records and certificates are watched"
+    )
     route: tuple[RouteRule, ...] = Field((), description="routing rules, in order")
     exclude: tuple[ExcludeEntry, ...] = Field((), description="recipients to whom DANE does not apply")
     destination: tuple[DestinationRule, ...] = Field((), description="other settings for some domains")

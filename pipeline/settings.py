@@ -286,6 +286,15 @@ class PipelineSection(Section):
     stages: Words = Field(("route", "exclude", "resolve", "deliver", "bounce"), description="stages in order")
 
 
+class Own(Section):
+    """`[own]`: domains and hosts of ours, whose TLSA records and certificates the clock looks at."""
+
+    domains: Domains = Field((), description="domains of ours: all their MX hosts are watched")
+    hosts: Domains = Field((), description="hosts of ours that no MX record names")
+    interval: Duration = Field(timedelta(minutes=15), ge=timedelta(seconds=1), description="time between two looks")
+    warn: Duration = Field(timedelta(days=14), description="how long before its end something is told of")
+
+
 class BounceSection(Section):
     """`[bounce]`: reports."""
 

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "sendmail": "ops.cli.sendmail:sendmail",
     "explain": "ops.cli.explain:explain",
     "dig": "ops.cli.dig:dig",
+    "tlsa": "ops.cli.tlsa:tlsa",
     "queue": "ops.cli.queue:queue",
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",

@@ -127,6 +127,7 @@ async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
             "log": {"file": str(log), "level": "debug"},
             "work": {"processes": 1, "threads": 8, "lease": "5s"},
             "dns": {"canary_interval": "1s", "timeout": "3s"},
+            "own": {"domains": ["ee-311.lab", "mismatch.lab", "ta-211.lab", "down.lab"], "warn": "40d"},
             "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
         },
     )

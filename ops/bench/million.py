@@ -17,7 +17,7 @@ from typing import Any
 from ops.bench.figures import Figure, median, spread
 from ops.bench.fill import Filling, fill, filling
 from ops.bench.load import Load, send
-from ops.bench.processes import tree_use
+from ops.bench.processes import processor_seconds, tree_use
 from ops.bench.sink import Place, Sink, sink
 from ops.bench.stand import Patience, Stand, alone
 from pipeline.store.connection import connect
@@ -32,25 +32,29 @@ OWN = "bench:"
 _LEASE = timedelta(minutes=1)
 
 
-async def _rate(stand: Stand, far: Sink, load: Load) -> tuple[float, float]:
-    """Send the load; gives messages a second, accepted and delivered."""
+async def _rate(stand: Stand, far: Sink, load: Load) -> tuple[float, float, float]:
+    """Send the load; gives messages a second, accepted and delivered, and milliseconds of processor for a message."""
+    spent = processor_seconds(tree_use(stand.pid))
     before, started = far.taken().messages, time.monotonic()
     await send(stand.port, load)
     accepted = time.monotonic() - started
     await _arrived(far, before + load.sent)
-    return load.sent / accepted, load.sent / (far.taken().last - started)
+    used = processor_seconds(tree_use(stand.pid)) - spent
+    return load.sent / accepted, load.sent / (far.taken().last - started), 1000 * used / load.sent
 
 
 async def _rates(empty: Stand, full: Stand, far: Sink, load: Load) -> list[Figure]:
     """Send the load to both in turn, so that whatever else the machine does meets both alike."""
     pairs = [(await _rate(empty, far, load), await _rate(full, far, load)) for _ in range(ROUNDS)]
     figures = []
-    for number, name in enumerate(("accept", "end to end")):
+    for number, (name, unit) in enumerate((
+        ("accept", "messages/s"), ("end to end", "messages/s"), ("processor", "ms/message"),
+    )):  # fmt: skip
         rate = median([with_it[number] for _, with_it in pairs])
         without = median([without_it[number] for without_it, _ in pairs])
         share = median([with_it[number] / without_it[number] for without_it, with_it in pairs])
-        note = f"{without:.0f} without it; {share:.0%}, the median of {ROUNDS} pairs of rounds"
-        figures.append(Figure(f"{name} beside the queue", rate, "messages/s", note))
+        note = f"{without:.4g} without it; {share:.0%}, the median of {ROUNDS} pairs of rounds"
+        figures.append(Figure(f"{name} beside the queue", rate, unit, note))
     return figures
 
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from ops.chaos.tally import Delivery, Entry, Tally
 
+PROMPT = 0.5  # seconds: who says goodbye so soon may not have recorded the last reply yet
 _END = b"\r\n.\r\n"
 _FAILED = re.compile(rb"^Final-Recipient: *rfc822; *(\S+)@", re.MULTILINE | re.IGNORECASE)
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets
@@ -83,7 +84,7 @@ class _Session(asyncio.Protocol):
         self._null = False
         self._in_data = False
         self._held = False  # a reply waits, and what comes in meanwhile waits for it
-        self._unheard: list[Delivery] = []
+        self._unheard: list[list[Delivery]] = []  # what was answered, message by message
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,11 +94,6 @@ class _Session(asyncio.Protocol):
         transport.write(b"220 far.example\r\n")
 
     def data_received(self, data: bytes) -> None:
-        now = time.monotonic()
-        for delivery in self._unheard:
-            if delivery.answered is not None:
-                delivery.heard = now
-        self._unheard = [delivery for delivery in self._unheard if delivery.answered is None]
         self._buffer += data
         self._read()
 
@@ -131,6 +127,7 @@ class _Session(asyncio.Protocol):
         if verb == b"EHLO":
             self._say(b"250-far.example\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
         elif verb == b"MAIL":
+            self._hear(1)  # what is settled of a message is written while the next one is sent
             self._recipients, self._null = [], b"<>" in line
             self._say(b"250 2.1.0 ok\r\n")
         elif verb == b"RCPT":
@@ -139,10 +136,19 @@ class _Session(asyncio.Protocol):
             self._in_data = True
             self._answer("DATA", b"354 go on\r\n")
         elif verb == b"QUIT":
+            self._hear(1)
+            if self._unheard and time.monotonic() - (self._unheard[0][0].answered or 0.0) > PROMPT:
+                self._hear(0)
             self._say(b"221 2.0.0 bye\r\n")
             self._transport.close()
         else:
             self._say(b"250 2.0.0 ok\r\n")
+
+    def _hear(self, last: int) -> None:
+        """Note that danepipe goes on, and so has recorded what it was answered, but for the last messages."""
+        while len(self._unheard) > last:
+            for delivery in self._unheard.pop(0):
+                delivery.heard = time.monotonic()
 
     def _rcpt(self, address: str) -> None:
         name, _, domain = address.partition("@")
@@ -164,7 +170,6 @@ class _Session(asyncio.Protocol):
             delivery = Delivery(time.monotonic())
             (entry.reports if self._null else entry.deliveries).append(delivery)
             deliveries.append(delivery)
-        self._unheard += deliveries
         if self._far.befalls(Trouble.DROP):
             self._transport.close()
         elif not self._far.befalls(Trouble.STALL):
@@ -179,6 +184,8 @@ class _Session(asyncio.Protocol):
         def say() -> None:
             for delivery in deliveries or ():
                 delivery.answered = time.monotonic()
+            if deliveries:
+                self._unheard.append(deliveries)
             self._say(reply)
 
         async def later() -> None:

@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ops.bench.figures import NotHere
 from ops.chaos.pipe import LEASE, until
@@ -19,6 +20,7 @@ from pipeline.embedded import NoRedis
 
 NOBODY_DIED = "nobody died who had a reply of a host in hand"
 ROOM = 4_000_000  # octets of memory that Redis may use beyond what it begins with
+IN_HAND = 100  # bodies that a process which dies may leave behind as orphans, for the sweep of an hour later
 BALLAST = 1 << 20  # octets written at a time
 
 
@@ -42,8 +44,21 @@ async def _beat(run: Run, mean: float) -> None:
 
 async def kill(run: Run) -> None:
     """SIGKILL of the listener, a worker or the clock, at random moments."""
+    await _kill(run)
+
+
+async def kill_files(run: Run) -> None:
+    """The same with content in files, which the ledger only names."""
+    with tempfile.TemporaryDirectory(prefix="danepipe-chaos-") as name:
+        place = Path(name) / "content"
+        await _kill(run, {"store": {"content": place.as_uri()}})
+        left = [path for path in place.rglob("M*") if path.is_file()]
+        run.expect(f"{len(left)} bodies are left, more than were ever in hand", true=len(left) <= run.faults * IN_HAND)
+
+
+async def _kill(run: Run, settings: Mapping[str, Any] | None = None) -> None:
     size = run.size
-    async with run.world() as world, _flow(run, world, size.messages, size.kills * size.beat):
+    async with run.world(settings) as world, _flow(run, world, size.messages, size.kills * size.beat):
         world.far.delay = 0.02
         for number in range(size.kills):
             await _beat(run, size.beat)

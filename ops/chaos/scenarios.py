@@ -9,6 +9,7 @@ Scenario = Callable[[Run], Awaitable[None]]
 
 ALL: Mapping[str, Scenario] = {
     "kill": faults.kill,
+    "kill-files": faults.kill_files,
     "worker-pause": faults.worker_pause,
     "fenced": peers.fenced,
     "redis-kill": faults.redis_kill,

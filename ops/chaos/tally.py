@@ -3,8 +3,8 @@
 A message bears a name of its own in its recipient, and each try of a client has another one. What the client heard is
 held against what the far end took, and neither against what danepipe says of itself; that tells only what it still
 has. A second delivery is explained if, when it was complete, no earlier one had been heard of: the far end had given no
-250, or danepipe had done nothing on that connection since, and so may have died before it read it. One that stood still
-for so long that its lease was over may read it later; by then the message may be in other hands.
+250, or danepipe had not gone on far enough on that connection to have recorded it, and may have died before. One that
+stood still for so long that its lease was over may record it later; by then the message may be in other hands.
 """
 
 import json
@@ -21,7 +21,7 @@ STILL = 10 / 3
 class Delivery:
     """A message that the far end has as a whole, since `at`, in seconds of one clock.
 
-    `answered`: when the far end said 250 (None: never); `heard`: when danepipe showed that it knows.
+    `answered`: when the far end said 250 (None: never); `heard`: when danepipe showed that it has recorded that.
     """
 
     at: float

@@ -79,4 +79,4 @@ def test_an_unknown_fault_is_named_with_those_there_are(capsys: pytest.CaptureFi
     """A slip in a name costs no run."""
     with pytest.raises(SystemExit):
         main(["kil"])
-    assert "there is no fault 'kil', there are: kill, worker-pause" in capsys.readouterr().err
+    assert "there is no fault 'kil', there are: kill, kill-files" in capsys.readouterr().err

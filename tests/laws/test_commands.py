@@ -56,4 +56,4 @@ def test_the_page_names_no_command_that_is_none() -> None:
     """A heading of the page that names a command names one that there is."""
     headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
     named = {name for heading in headings for name in re.findall(r"`danepipe ([a-z ]+)`", heading)}
-    assert named - {"config", "lab", "queue", "exclude"} == set(COMMANDS)
+    assert named - {"config", "lab", "queue", "exclude", "tlsa"} == set(COMMANDS)

@@ -213,7 +213,7 @@ async def served(host: str, address: str, port: int, sni: str, means: Means) -> 
     if session is None:
         return attempt, ()
     chain = session.chain
-    await session.quit()
+    await session.close()
     return attempt, chain
 
 

@@ -5,6 +5,7 @@ is set the session is of no more use. `Ended.sent` says whether the server may h
 reply never came (RFC 5321 section 6.1). How a session is opened and what it must prove first: `delivery.opening`.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -224,6 +225,15 @@ class Session:
         elif self.ended is None:
             self.ended = Ended(Trouble.CLOSING, "we said QUIT")
             await leave(self._wire, self._timeouts)
+
+    async def close(self) -> None:
+        """Say QUIT, and wait until the connection is gone: an event loop must not end before that."""
+        await self.quit()
+        try:
+            async with asyncio.timeout(self._timeouts.quit):
+                await self._wire.gone.wait()
+        except TimeoutError:
+            self._wire.abort()
 
 
 def _go_on(reply: Reply) -> bool:

@@ -66,6 +66,7 @@ class Wire(SMTPProtocol):
         self._deadline = 0.0  # of the wait under way
         self.surplus = False  # more came than was asked for: the two sides no longer agree on where they are
         self.failure: Exception | None = None
+        self.gone = asyncio.Event()  # the connection is closed
 
     @classmethod
     async def dial(cls, address: str, port: int, source: str | None, seconds: float) -> "Wire":
@@ -119,6 +120,7 @@ class Wire(SMTPProtocol):
         super().connection_lost(exc)
         self._stop_timer()
         self._over()
+        self.gone.set()
 
     # One wait at a time, one timer for all: it is moved when it rings too early, which is cheaper than anew each time
 
@@ -267,7 +269,6 @@ class Wire(SMTPProtocol):
         """Send `normal` content and the final dot, and wait for the reply. Raises `WireError` with `sent`.
 
         What `last_look` raises keeps the final dot from being sent, and the message from being taken.
-
         A reply that comes before the dot refuses the message if it is 4yz or 5yz; the caller must then hang up, as
         the two sides no longer agree on where they are. Any other early reply is a protocol error.
         """

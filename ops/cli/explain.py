@@ -109,7 +109,7 @@ def _connect(config: Config) -> Connect:
         door = Door(host.name, address, destination.port, host.demand)
         session, attempt = await open_session(door, Terms(settings, policy.dane, utc_now), clear=clear)
         if session is not None:
-            await session.quit()
+            await session.close()
         return attempt
 
     return connect_to

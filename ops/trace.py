@@ -2,7 +2,7 @@
 
 `story` is pure: lines in any order (several processes write one log, or several logs) become text in the order of
 time. Lines that are no events are counted and passed over. Reports and copies that belong to the message are named,
-so that their own story can be asked for. Times are UTC.
+so that their own story can be asked for. Times are UTC. What strangers said is made inert.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from ops.inert import inert
 from pipeline.store.changes import Stored
 from stages.message import FINAL
 
@@ -58,7 +59,7 @@ def story(message: str, reading: Reading, stored: Stored | None) -> str:
     if reading.unread:
         lines.append(f"  ({reading.unread} lines name it and are no events: they were passed over)")
     lines += ["", *_standing(stored)]
-    return "\n".join(lines)
+    return "\n".join(map(inert, lines))
 
 
 def _told(event: Event, message: str) -> list[str]:

@@ -18,7 +18,7 @@ from ops.bench.figures import Figure, NotHere, as_json, machine, show
 from ops.lab.demo import DemoError
 
 ASKED = ("million",)  # these take long, and run if they are named
-NAMES = ("pieces", "dnssec", "listener", "client", "latency", "throughput", "memory")
+NAMES = ("pieces", "dnssec", "listener", "client", "latency", "throughput", "memory", "report")
 _WIDTH = 150
 
 

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "queue": "ops.cli.queue:queue",
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",
+    "report": "ops.cli.report:report",
     "config": "ops.cli.config:config",
     "lab": "ops.cli.lab:lab",
 }

@@ -1,9 +1,12 @@
 """`danepipe trace`: the story is told in the order of time, from log and ledger, and says what it does not know."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ops.trace import read, story
 from pipeline.store.changes import Stored
@@ -104,3 +107,77 @@ def test_a_log_is_enough(cli: Run, place: Path) -> None:
     missing = cli("trace", str(MessageId("M1")), "--log", "c.jsonl")
     assert missing.exit_code == 1
     assert "c.jsonl" in missing.stderr
+
+
+FINDABLE = [
+    line(1, "message.accepted", message="M1", sender="a@out.example", recipients=["u0@Example.com", "u1@example.net"], size=9,
+         source="smtp", peer="", protocol="ESMTP", message_id="<one@out.example>"),
+    line(2, "stage.verdict", stage="deliver", verdict="refuse", message="M1", recipients=["u0@Example.com"],
+         destination="", code="smtp.rcpt_refused", status="", text="", remote="", reply="", facts={}, seconds=0.1),
+    line(3, "stage.verdict", stage="bounce", verdict="proceed", message="M1", recipients=["u0@Example.com"],
+         destination="", code="bounce.owed", status="", text="", remote="", reply="", facts={}, seconds=0.1),
+    line(4, "message.accepted", message="M2", sender="", recipients=["u1@example.net\x1b[2J"], size=9, source="smtp",
+         peer="", protocol="ESMTP", message_id=""),
+    line(5, "stage.verdict", stage="deliver", verdict="defer", message="M0", recipients=["u1@example.net"],
+         destination="", code="smtp.connect", status="", text="", remote="", reply="", facts={}, seconds=0.1),
+    '"message.accepted" half a line {', '["message.accepted"]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "messages"),
+    [
+        (["--recipient", "U0@example.com"], ["M1"]),
+        (["--recipient", "u1@example.net"], ["M1", "M0"]),
+        (["--domain", "EXAMPLE.com"], ["M1"]),
+        (["--message-id", "one@out.example"], ["M1"]),
+        (["--message-id", "<one@out.example>", "--domain", "example.net"], ["M1"]),
+        (["--from", "2026-11-23T12:00:04"], ["M2", "M0"]),
+        (["--from", "2026-11-23T12:00:00Z", "--to", "2026-11-23T12:00:05Z"], ["M1", "M2"]),
+        (["--since", "5000w"], ["M1", "M2", "M0"]),
+    ],
+)
+def test_messages_are_found_by_what_people_know(cli: Run, place: Path, asked: list[str], messages: list[str]) -> None:
+    """By recipient, domain, Message-ID and time, all at once or each alone; one is told of, several are listed."""
+    (place / "log").write_bytes(gzip.compress("\n".join(FINDABLE).encode()))
+    result = cli("trace", "--log", "log", *asked)
+    assert result.exit_code == 0, result.stderr
+    assert "\x1b" not in result.stdout
+    if len(messages) == 1:
+        assert result.stdout.startswith(f"message {messages[0]}\n")
+    else:
+        assert [row.split("  ")[1] for row in result.stdout.splitlines()] == messages
+    piped = cli("trace", "--log", "-", *asked, input="\n".join(FINDABLE).encode() + b"\n\xff\n")
+    assert piped.stdout == result.stdout
+
+
+def test_a_list_says_what_became_of_each(cli: Run, place: Path) -> None:
+    """A line has time, id, sender, recipients, Message-ID and the last verdict that is not about a report."""
+    (place / "log").write_text("\n".join(FINDABLE))
+    first = cli("trace", "--log", "log", "--since", "5000w").stdout.splitlines()[0]
+    assert first == (
+        "2026-11-23 12:00:01  M1  a@out.example -> u0@Example.com, u1@example.net  <one@out.example>  "
+        "deliver: refuse smtp.rcpt_refused"
+    )
+
+
+def test_what_cannot_be_found_or_asked(cli: Run, place: Path) -> None:
+    """Nothing found, nothing asked, or two things at once: a sentence and exit status 1."""
+    (place / "log").write_text("\n".join(FINDABLE))
+    for arguments, told in (
+        (["--domain", "nowhere.example", "--log", "log"], "no such message"),
+        ([], "name one message"),
+        (["M1", "--domain", "example.com"], "name one message"),
+        (["--domain", "example.com"], "log.file is not set"),
+    ):
+        result = cli("trace", *arguments)
+        assert (result.exit_code, told in result.stderr) == (1, True), result.stderr
+
+
+def test_a_story_is_inert() -> None:
+    """What strangers said reaches no terminal as a control character, and makes no line of its own."""
+    evil = line(
+        1, "delivery.attempt", message="M1", host="mx\x1b[2J", address="1", port=25, outcome="x", text="a\nb\u202e"
+    )
+    text = story("M1", read([evil], "M1"), None)
+    assert "tried mx?[2J [1]:25, demand None: not used: x a?b? (0.000 s)" in text

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 import uvloop
 
+from ops.hands import NotThere
 from pipeline import log
 from pipeline.config import Config, ConfigError, load
 from pipeline.embedded import NoRedis
@@ -58,7 +59,7 @@ def run(work: Coroutine[Any, Any, T], config: Config) -> T:
         raise Fault(away(config, error)) from error
     except StoreFull as error:
         raise Fault(f"nothing more can be kept now, try again later: {error}", EX_TEMPFAIL) from error
-    except (UnsafeStore, LineError, ConfigError, NoRedis, CodecError) as error:
+    except (UnsafeStore, LineError, ConfigError, NoRedis, CodecError, NotThere) as error:
         raise Fault(str(error)) from error
     except KeyboardInterrupt:
         raise Fault("interrupted") from None

@@ -98,7 +98,8 @@ def _of_demand(looked: Looked) -> Iterator[Finding]:
                 old = record.usage in {int(Usage.PKIX_TA), int(Usage.PKIX_EE)}
                 level = Level.NOTE if old else Level.SOON
                 yield Finding(level, "unusable-record", host, f"{_short(record)} is of no use: {why}")
-            records = looked.found.usable
+            useless = {record for record, _ in looked.found.faults}
+            records = [record for record in looked.found.records if record not in useless]  # weaker digests, too
             if all(record.mtype == MatchingType.SHA2_512 for record in records):
                 text = (
                     "all digests are SHA2-512, which not every sender supports: add SHA2-256 (RFC 6698 section 2.1.3)"

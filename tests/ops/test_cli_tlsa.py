@@ -43,7 +43,7 @@ def tlsa(lab: Lab, place: Path, cli: Run) -> Run:
     """Give `tlsa(*arguments)`, which runs a command in the lab without Redis."""
     config = lab.write_config(place / "danepipe.toml", "redis://127.0.0.1:1/0")
 
-    def run(*arguments: str, **environ: str) -> Result:  # type: ignore[misc] # Run takes input, too
+    def run(*arguments: str, **environ: str) -> Result:
         return cli("--config", str(config), "tlsa", *arguments, **environ)
 
     return run

@@ -4,20 +4,17 @@ Entries of the configuration file are listed and tested too, and changed only th
 within a second.
 """
 
-import re
-from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from datetime import datetime
 
 import click
 import orjson
 
 from ops.cli.run import Fault, configuration, run, spine_of
-from pipeline import log
+from ops.entries import exclusion_row, expiry, pattern_of, told_of
 from pipeline.accept.address import AddressError, parse_address
-from pipeline.config import Config, a_label_pattern
+from pipeline.config import Config
 from pipeline.spine import utc_now
-from pipeline.values import parse_duration
-from stages.exclude import Exclusion, Exclusions, check_pattern
+from stages.exclude import Exclusion, Exclusions
 
 
 @click.group()
@@ -27,25 +24,17 @@ def exclude() -> None:
 
 def _pattern(text: str) -> str:
     try:
-        return check_pattern(a_label_pattern(text))
+        return pattern_of(text)
     except ValueError as error:
         raise Fault(str(error)) from error
 
 
-def expiry(text: str | None, now: datetime) -> datetime | None:
-    """Read a day (it counts to its end), a time, or a duration from now."""
-    if text is None:
-        return None
+def end(text: str | None, now: datetime) -> datetime | None:
+    """Read the end of an entry, which must lie ahead. Raises `Fault`."""
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            day = datetime.fromisoformat(text).date()
-            return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
-        if re.match(r"\d{4}-", text):
-            moment = datetime.fromisoformat(text)
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return now + parse_duration(text)
-    except ValueError:
-        raise Fault(f"--expires {text!r}: write a day (2027-01-31), a time (2027-01-31T12:00Z) or 30d") from None
+        return expiry(text, now)
+    except ValueError as error:
+        raise Fault(f"--expires {error}") from error
 
 
 @exclude.command()
@@ -58,14 +47,12 @@ def add(context: click.Context, pattern: str, reason: str, owner: str, expires: 
     """Exclude recipients: user@example.com, *@example.com or *@*.example.com."""
     config = configuration(context)
     now = utc_now()
-    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=expiry(expires, now), origin="command")
-    if not entry.is_live(now):
-        raise Fault(f"--expires {expires}: that is over already")
+    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=end(expires, now), origin="command")
 
     async def work() -> None:
         async with spine_of(config, "exclude") as spine:
             new = await spine.exclusions.add(entry)
-            log.emit("exclusion.changed", action="add", **_row(entry))
+            told_of("add", exclusion_row(entry))
         click.echo(f"{entry.pattern}: {'added' if new else 'replaced'}")
 
     run(work(), config)
@@ -82,7 +69,7 @@ def remove(context: click.Context, pattern: str) -> None:
     async def work() -> None:
         async with spine_of(config, "exclude") as spine:
             if await spine.exclusions.remove(wanted):
-                log.emit("exclusion.changed", action="remove", pattern=wanted)
+                told_of("remove", {"pattern": wanted})
                 click.echo(f"{wanted}: removed")
                 return
         if any(entry.pattern == wanted for entry in config.exclusions()):
@@ -100,7 +87,7 @@ def list_(context: click.Context, *, as_json: bool) -> None:
     config = configuration(context)
     now = utc_now()
     for entry in run(_entries(config), config):
-        row = {**_row(entry), "live": entry.is_live(now)}
+        row = {**exclusion_row(entry), "live": entry.is_live(now)}
         click.echo(orjson.dumps(row).decode() if as_json else _line(entry, now))
 
 
@@ -125,17 +112,6 @@ def test(context: click.Context, address: str) -> None:
 async def _entries(config: Config) -> tuple[Exclusion, ...]:
     async with spine_of(config, "exclude") as spine:
         return (*config.exclusions(), *await spine.exclusions.entries())
-
-
-def _row(entry: Exclusion) -> dict[str, Any]:
-    return {
-        "pattern": entry.pattern,
-        "reason": entry.reason,
-        "owner": entry.owner,
-        "added": entry.added.isoformat() if entry.added else None,
-        "expires": entry.expires.isoformat() if entry.expires else None,
-        "origin": entry.origin,
-    }
 
 
 def _line(entry: Exclusion, now: datetime) -> str:

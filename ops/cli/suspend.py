@@ -4,38 +4,29 @@ Suspended mail is not tried and has no attempts counted, while its lifetime goes
 second; what is suspended stands in Redis and lasts until it is resumed or its time is over.
 """
 
-import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import click
 import orjson
 
-from ops.cli.exclude import expiry
+from ops.cli.exclude import end
 from ops.cli.run import Fault, configuration, run, spine_of
-from pipeline import log
-from pipeline.config import a_label_pattern
+from ops.entries import suspension_name, suspension_row, tell_of
 from pipeline.spine import Spine, utc_now
 from pipeline.store.changes import Stored
 from pipeline.store.gates import Kind, Suspension
 from stages.destination import Destination
 from stages.message import Recipient
-from stages.pattern import Pattern
 
 _KINDS = click.Choice([str(kind) for kind in Kind])
 
 
-def _name(kind: Kind, text: str) -> str:
-    """Bring a name into the form that it is kept in. Raises `Fault`."""
-    if kind is Kind.SENDER and text == "<>":
-        return text
-    if kind is not Kind.SENDER and not re.fullmatch(r"[^@\s]+", text):
-        raise Fault(f"{text!r} is no name: write mx.example.com or *.example.com")
+def _named(kind: str, name: str) -> tuple[Kind, str]:
+    """Read what is meant. Raises `Fault`."""
+    wanted = Kind(kind)
     try:
-        if kind is Kind.SENDER:
-            return str(Pattern.parse(a_label_pattern(text)))
-        return str(Pattern.parse(a_label_pattern(f"*@{text}"))).removeprefix("*@")
+        return wanted, suspension_name(wanted, name)
     except ValueError as error:
         raise Fault(str(error)) from error
 
@@ -51,15 +42,12 @@ def suspend(context: click.Context, kind: str, name: str, reason: str, owner: st
     """Let mail wait in place. NAME is a domain or host, *.NAME all below it; of a sender an address or *@DOMAIN."""
     config = configuration(context)
     now = utc_now()
-    wanted = Kind(kind)
-    entry = Suspension(wanted, _name(wanted, name), reason, owner, now, expiry(expires, now))
-    if not entry.is_live(now):
-        raise Fault(f"--expires {expires}: that is over already")
+    entry = Suspension(*_named(kind, name), reason, owner, now, end(expires, now))
 
     async def work() -> None:
         async with spine_of(config, "queue") as spine:
             new = await spine.gates.suspend(entry)
-            tell("suspend", entry)
+            tell_of("suspend", entry)
         click.echo(f"{line(entry)}: {'suspended' if new else 'replaced'}")
 
     run(work(), config)
@@ -72,14 +60,13 @@ def suspend(context: click.Context, kind: str, name: str, reason: str, owner: st
 def resume(context: click.Context, kind: str, name: str) -> None:
     """Let suspended mail go on at once."""
     config = configuration(context)
-    wanted = Kind(kind)
-    entry = Suspension(wanted, _name(wanted, name))
+    entry = Suspension(*_named(kind, name))
 
     async def work() -> None:
         async with spine_of(config, "queue") as spine:
             if not await spine.gates.lift(entry):
                 raise Fault(f"{entry.kind} {entry.name} is not suspended")
-            tell("resume", entry)
+            tell_of("resume", entry)
             await spine.nudge(await spine.gates.let_go(entry, spine.line.first.name))
         click.echo(f"{entry.kind} {entry.name}: resumed")
 
@@ -100,26 +87,9 @@ def suspensions(context: click.Context, *, as_json: bool) -> None:
 
     for entry, waiting in run(work(), config):
         if as_json:
-            click.echo(orjson.dumps({**_row(entry), "waiting": waiting}).decode())
+            click.echo(orjson.dumps({**suspension_row(entry), "waiting": waiting}).decode())
         else:
             click.echo(f"{line(entry)}: {waiting} waiting")
-
-
-def tell(action: str, entry: Suspension) -> None:
-    """Write the event."""
-    row = _row(entry)
-    target = f"{row.pop('kind')} {row.pop('name')}"
-    log.emit("queue.action", action=action, target=target, outcome="moved", **row)
-
-
-def _row(entry: Suspension) -> dict[str, Any]:
-    return {
-        "kind": str(entry.kind),
-        "name": entry.name,
-        "reason": entry.reason,
-        "owner": entry.owner,
-        "expires": entry.expires.isoformat(timespec="seconds") if entry.expires else "",
-    }
 
 
 def line(entry: Suspension) -> str:

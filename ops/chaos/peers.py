@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 
 from ops.chaos.farend import Gate, Trouble
 from ops.chaos.pipe import Pipe, until
 from ops.chaos.run import CLOCKS, Run
 from ops.chaos.skew import HOUR
 from ops.chaos.tally import STILL
+from pipeline.spine import Spine
+from stages.message import MessageId
 
 IMPATIENT = {"smtp": {f"{what}_timeout": "1s" for what in ("greeting", "command", "data", "dot")}}
 SHARES = {Trouble.DROP: 0.3, Trouble.STALL: 0.05, Trouble.RESET: 0.3}
@@ -78,7 +81,9 @@ async def fenced(run: Run) -> None:
         first.signal(signal.SIGSTOP)
         run.faults += 1
         await world.pipe.parts["work2"].start()
-        await until(lambda: all(_heard(run, name) for name in names), run.size.patience, "nobody took the work over")
+        ids = [MessageId(run.tally.of(name).id) for name in names]
+        async with world.pipe.spine() as spine:
+            await until(lambda: _settled(spine, ids), run.size.patience, "nobody took the work over")
         after.open.set()
         before.open.set()
         first.signal(signal.SIGCONT)
@@ -89,8 +94,9 @@ async def fenced(run: Run) -> None:
     run.expect(f"the one that was not whole arrived {len(two.deliveries)} times", true=len(two.deliveries) == 1)
 
 
-def _heard(run: Run, name: str) -> bool:
-    return any(one.heard is not None for one in run.tally.of(name).deliveries)
+async def _settled(spine: Spine, ids: Sequence[MessageId]) -> bool:
+    stored = [await spine.ledger.stored(one) for one in ids]
+    return all(one is None or not one.open for one in stored)
 
 
 def _held_for(run: Run, name: str) -> float:

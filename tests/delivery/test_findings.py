@@ -34,8 +34,8 @@ AGILE = Scenario(
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    """Run a lab with a host of our own and one whose TLSA answer is broken."""
-    async with Lab.open(tmp_path / "lab", (AGILE, *named("expired-tlsa")), "local") as lab:
+    """Run a lab with a host of our own and one whose TLSA question fails."""
+    async with Lab.open(tmp_path / "lab", (AGILE, *named("servfail-tlsa")), "local") as lab:
         yield lab
 
 
@@ -67,6 +67,9 @@ async def test_signatures_are_told_with_the_whole_ttl(lab: Lab) -> None:
     (one,) = await signatures(server, Question("agile.lab", "MX"), 3.0)
     assert (one.name, one.rdtype, one.signer, one.ttl) == ("agile.lab", "MX", "agile.lab", timedelta(minutes=5))
     assert one.begins < NOW < one.expires
+    broken = Question(f"_{lab.smtp_port}._tcp.mx.servfail-tlsa.lab", "TLSA")
+    with pytest.raises(NoResponse, match="answered SERVFAIL"):
+        await signatures(server, broken, 3.0)
     with pytest.raises(NoResponse, match=r"did not answer|cannot be reached"):
         await signatures(Server("127.0.0.1", free_port()), Question("agile.lab", "MX"), 3.0)
 

@@ -128,6 +128,8 @@ def test_what_cannot_be_looked_at_is_said_in_a_sentence(
 def test_certificates_without_a_name_need_one(tlsa: Run, place: Path) -> None:
     """A wildcard names no host: the owner name of the record must be given."""
     (place / "wild.pem").write_bytes(leaf("*.example.com").pem.read_bytes())
+    (place / "odd.pem").write_bytes(leaf("mail_host.example.com").pem.read_bytes())
+    assert "'_' must not stand in one; name the host with --host" in tlsa("make", "odd.pem").stderr
     assert "--host" in tlsa("make", "wild.pem").stderr
     assert "_25._tcp.mx.example.com. IN" in tlsa("make", "wild.pem", "--host", "mx.example.com", "--port", "25").stdout
 

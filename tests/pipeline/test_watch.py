@@ -1,5 +1,6 @@
 """The watch over our own domains, on a real Redis and the lab: events before mail stops, and a history for `guard`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 from redis.asyncio import Redis
@@ -20,9 +22,11 @@ from pipeline.line import build
 from pipeline.spine import Spine
 from pipeline.store.published import PublishedStore
 from pipeline.watch import OwnWatch, owned
+from stages.records import TLSA
 from tests.delivery.certificates import leaf
 from tests.delivery.mailhost import Script, mailhost
 from tests.journeys.test_kill import until
+from tests.ops.manual_pages import SCHEMA
 from tests.pipeline.yard import logged
 
 EVENTS = frozenset({"tlsa.failing", "tlsa.unseen", "tlsa.expiring", "tlsa.fine"})
@@ -97,6 +101,8 @@ async def test_a_domain_fails_and_is_mended(redis: Any, out: Path) -> None:
             context.load_cert_chain(here.lab.placed[0].identity.pem)
             assert await here.look(timedelta(hours=26)) == [("tlsa.fine", "down.lab")]
             assert await here.look(timedelta(days=3)) == []
+            check = jsonschema.Draft202012Validator(orjson.loads(SCHEMA.read_bytes()))
+            assert [error.message for one in here.events() for error in check.iter_errors(one)] == []
 
 
 async def test_ends_are_told_of_before_they_come(redis: Any, out: Path) -> None:
@@ -131,6 +137,15 @@ async def test_what_is_seen_is_kept(redis: Any, out: Path) -> None:
         assert before[0].last - before[0].first >= timedelta(minutes=15)
         (clear,) = await store.observe("mx.clear.lab", port, (), timedelta(0), now)
         assert (clear.records, now - clear.first >= timedelta(minutes=15)) == ((), True)
+
+
+async def test_looks_at_the_same_moment_are_all_kept(redis: Any) -> None:
+    """A command and a clock may look at one host at once: neither takes away what the other saw."""
+    store, now = PublishedStore(redis), datetime.now(UTC)
+    sets = [(TLSA(3, 1, 1, bytes([number]) * 32),) for number in range(8)]
+    await asyncio.gather(*(store.observe("mx.example.com", 25, one, timedelta(hours=1), now) for one in sets))
+    seen = await store.observe("mx.example.com", 25, (), timedelta(0), now)
+    assert {one.records for one in seen} == {(), *sets}
 
 
 async def test_one_clock_looks_in_each_interval(redis: Any, out: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 LANES = 2  # pipelines on their way at a time: one large body must not hold up the commit of another message
+TRIP = "redis-trip"  # name of the tasks that carry commands: who cancels all others should let these arrive
 MOST = 500  # commands of one pipeline, so that its replies stay small in memory
 
 
@@ -22,38 +23,45 @@ class SharedTrips(Redis):
     def __init__(self, *args: Any, **parameters: Any) -> None:
         super().__init__(*args, **parameters)
         self._waiting: deque[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]] = deque()
+        self._open = 0  # lanes; not the number of tasks, which are done a turn of the loop after they ended
         self._lanes: set[asyncio.Task[None]] = set()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command with whatever else is asked for now; returns and raises what `Redis` does."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((args, options, future))
-        if len(self._lanes) < LANES:
-            lane = asyncio.create_task(self._run())
+        if self._open < LANES:
+            self._open += 1
+            lane = asyncio.create_task(self._run(), name=TRIP)
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
         return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            batch = [one for one in batch if not one[2].cancelled()]
-            pipe = self.pipeline(transaction=False)
-            for args, options, _ in batch:
-                pipe.execute_command(*args, **options)  # only notes it
-            try:
-                results = await pipe.execute(raise_on_error=False)
-            except BaseException as error:
-                for _, _, future in batch:
-                    if not future.done():
-                        future.set_exception(error) if isinstance(error, Exception) else future.cancel()
-                if not isinstance(error, Exception):
-                    raise
+        try:
+            while self._waiting:
+                await self._trip()
+        finally:
+            self._open -= 1
+
+    async def _trip(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        pipe = self.pipeline(transaction=False)
+        for args, options, _ in batch:
+            pipe.execute_command(*args, **options)  # only notes it
+        try:
+            results: list[Any] = await pipe.execute(raise_on_error=False)
+        except BaseException as error:
+            for _, _, future in batch:
+                if not future.done():
+                    future.set_exception(error) if isinstance(error, Exception) else future.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, _, future), result in zip(batch, results, strict=True):
+            if future.done():  # who asked has gone
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                for (_, _, future), result in zip(batch, results, strict=True):
-                    if future.done():
-                        continue
-                    if isinstance(result, Exception):
-                        future.set_exception(result)
-                    else:
-                        future.set_result(result)
+                future.set_result(result)

@@ -19,17 +19,18 @@ _STYLE = """
 --up:#cf73ad;--wait:#77828f}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:70rem;padding:1rem;background:var(--paper);color:var(--ink);
 font:15px/1.45 system-ui,sans-serif}h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}
-p{margin:.2rem 0 .6rem;color:var(--soft)}.warn{color:var(--bad)}figure{margin:.4rem 0}
+p{margin:.2rem 0 .6rem;color:var(--soft)}.warn{color:var(--bad)}figure{margin:.4rem 0;overflow-x:auto}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.5rem}
 .cards div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem}.cards b{display:block;font-size:1.25rem}
-.cards span{color:var(--soft);font-size:.8rem}svg{width:100%;height:auto;display:block}
+.cards span{color:var(--soft);font-size:.8rem}svg{width:100%;min-width:36rem;
+height:auto;display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}.axis text{fill:var(--soft)}.axis line{stroke:var(--rule)}
 .legend span{margin-right:.9rem;font-size:.85rem;white-space:nowrap}
 .legend i{display:inline-block;width:.7rem;height:.7rem;margin-right:.3rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.85rem}
 th,td{text-align:left;padding:.25rem .5rem;border-bottom:1px solid var(--rule);vertical-align:top}
 td{overflow-wrap:anywhere;min-width:4rem}th{white-space:nowrap}.n{text-align:right;font-variant-numeric:tabular-nums}
-@media print{body{max-width:none;font-size:11px}.wide{overflow:visible}h2{break-after:avoid}
+@media print{body{max-width:none;font-size:11px}svg{min-width:0}.wide{overflow:visible}h2{break-after:avoid}
 figure,tr{break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 _COLOURS = {

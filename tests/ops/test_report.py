@@ -374,4 +374,4 @@ def test_the_benchmark_measures(place: Path) -> None:
     """Its log is one that the report reads whole, and it gives seconds, rate and memory."""
     assert len(list(events(700))) >= 700
     names = [figure.name for figure in measure(7000)]
-    assert names == ["report of 7000 events", "report, rate", "report, memory"]
+    assert names == ["report of 7000 events", "report, rate", "report, processor", "report, memory"]

@@ -140,10 +140,14 @@ class Resolver:
                     await self._check()
         return self._examined[server].passed and self._examined[server].source is source
 
-    async def run_checks(self, interval: timedelta) -> None:
-        """Examine at once and then at intervals (every few seconds while suspended), until cancelled."""
+    async def run_checks(self, interval: timedelta, told: Callable[[datetime], None] = lambda _ended: None) -> None:
+        """Examine at once and then at intervals (every few seconds while suspended), until cancelled.
+
+        `told` hears of the end of each.
+        """
         while True:
             await self.check()
+            told(self._now())
             soon = min(interval, timedelta(seconds=5)) if self._suspended else interval
             await asyncio.sleep(soon.total_seconds())
 

@@ -53,6 +53,7 @@ def exclusion_row(entry: Exclusion) -> dict[str, Any]:
         "added": entry.added.isoformat() if entry.added else None,
         "expires": entry.expires.isoformat() if entry.expires else None,
         "origin": entry.origin,
+        "until_passing": entry.until_passing,
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from pipeline import log
+from pipeline import log, meter
 from pipeline.worker import NOT_STARTED
 
 LONGEST_PAUSE = 10.0
@@ -69,6 +69,7 @@ class Keeper:
                     *self._command, env=self._environ, start_new_session=True,
                 )  # fmt: skip
                 status = await self.process.wait()
+                meter.gone(self.process.pid)
             except OSError:  # no memory, no process left: that may pass
                 status = NOT_STARTED
             if self._ending.is_set():

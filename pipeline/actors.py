@@ -18,7 +18,7 @@ import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import Middleware, MiddlewareError
 
-from pipeline import log
+from pipeline import log, meter
 from pipeline.broker import make_broker
 from pipeline.config import load
 from pipeline.crew import Crew
@@ -28,6 +28,7 @@ from pipeline.parking import Parking, Places
 from pipeline.runner import Runner, StageBroke
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.shared_trips import TRIP
 from stages.contract import Level, Stage
 
 GRACE = 20.0  # seconds for transactions under way; less than what supervisors give
@@ -117,14 +118,14 @@ class WorkerProcess(Middleware):
             self._runner = spine.runner(resolver, self._runs, parking)
             self._crew = Crew(self._runner, places, config.dns.retry, _again)
             self._parking = asyncio.create_task(parking.run())
-            self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval))
+            self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval, meter.tested))
             self._stack = stack.pop_all()
         log.emit("process.started")
 
     async def _close(self) -> None:
         if self._crew is not None:
             await self._crew.finish(max(0.0, self._until - time.monotonic()))
-        running = asyncio.all_tasks() - {asyncio.current_task()}
+        running = {task for task in asyncio.all_tasks() if task.get_name() != TRIP} - {asyncio.current_task()}
         for task in running:  # jobs whose time is over, and the checks of the resolver
             task.cancel()
         if running:
@@ -135,7 +136,7 @@ class WorkerProcess(Middleware):
 
 
 process = WorkerProcess()
-broker = make_broker(redis_url(config), process)
+broker = make_broker(redis_url(config), process, *meter.middleware())
 
 
 def _place_actor(stage: Stage) -> Callable[[], Any]:

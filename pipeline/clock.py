@@ -1,7 +1,7 @@
 """The clock: moves due mail to the first stage, takes work back from the dead, and nudges whatever stands still.
 
 Any number of clocks may run; each step is one atomic script. Nothing is lost while none runs: mail only waits. Beside
-that it looks after our own domains (`pipeline.watch`).
+that it looks after our own domains (`pipeline.watch`) and after those excluded from DANE (`pipeline.recheck`).
 """
 
 import asyncio
@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from pipeline import log
+from pipeline import log, meter
 from pipeline.broker import NAMESPACE, jobs_of
+from pipeline.recheck import ExclusionWatch
 from pipeline.spine import Spine
 from pipeline.store.changes import Watch
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -36,14 +37,17 @@ class Clock:
         self._bodies: asyncio.Task[None] | None = None
         self._own = OwnWatch(spine, now)
         self._looking: asyncio.Task[None] | None = None
+        self._excluded = ExclusionWatch(spine, now)
+        self._trying: asyncio.Task[None] | None = None
         self._away = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until `stop` is set. Redis being away is waited out."""
+        counting = asyncio.create_task(meter.keep_counting(self._spine))
         try:
             await self._tick_until(stop)
         finally:
-            beside = [task for task in (self._bodies, self._looking) if task is not None]
+            beside = [task for task in (counting, self._bodies, self._looking, self._trying) if task is not None]
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -92,6 +96,8 @@ class Clock:
                 self._bodies = asyncio.create_task(ledger.bodies.sweep())
         if (self._looking is None or self._looking.done()) and self._own.is_due(now):
             self._looking = asyncio.create_task(self._own.look())
+        if (self._trying is None or self._trying.done()) and self._excluded.is_due(now):
+            self._trying = asyncio.create_task(self._excluded.look())
 
     async def _let_go(self, now: datetime) -> None:
         """Let mail go on whose suspension is over, and what was put aside while somebody resumed it."""

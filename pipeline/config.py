@@ -45,6 +45,7 @@ from pipeline.settings import (
     Work,
 )
 from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule
+from pipeline.upkeep import MetricsSection, Recheck
 from pipeline.values import Domains, HostName, default_hostname, moment
 from stages.destination import Destination, TlsLevel
 from stages.exclude import Exclusion
@@ -107,6 +108,8 @@ class Config(BaseSettings):
     own: Own = Field(
         default_factory=Own, description="domains and hosts of ours whose TLSA records and certificates are watched"
     )
+    recheck: Recheck = Field(default_factory=Recheck, description="excluded domains that are tried with DANE")
+    metrics: MetricsSection = Field(default_factory=MetricsSection, description="figures for Prometheus")
     route: tuple[RouteRule, ...] = Field((), description="routing rules, in order")
     exclude: tuple[ExcludeEntry, ...] = Field((), description="recipients to whom DANE does not apply")
     destination: tuple[DestinationRule, ...] = Field((), description="other settings for some domains")
@@ -171,6 +174,7 @@ class Config(BaseSettings):
                         entry.reason,
                         entry.owner,
                         expires=moment(entry.expires) if entry.expires else None,
+                        until_passing=entry.until_passing,
                     )
                 )
             except ValueError as error:

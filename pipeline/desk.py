@@ -154,6 +154,9 @@ class Desk:
             reply=reason.reply,
             facts=dict(reason.facts),
             seconds=round(elapsed.total_seconds(), 6),
+            age=round((self._tools.now() - part.envelope.accepted).total_seconds(), 6),
+            tried=max((recipient.attempts for recipient in part.recipients), default=0),
+            relayed=isinstance(verdict, Done) and verdict.relayed,
         )
 
     def _log_shares(self, stage: Stage, message: Message, shares: Sequence[Verdict], elapsed: timedelta) -> None:

@@ -64,7 +64,7 @@ def exclusions(context: Context) -> Gatherer:
     async def gather(_item: object) -> Exclusions:
         now = context.now()
         if kept[0] is None or now - kept[0] > timedelta(seconds=1):
-            kept[1] = Exclusions((*configured, *await context.exclusions.entries()))
+            kept[1] = Exclusions(await context.exclusions.beside(configured))
             kept[0] = now
         return kept[1]  # type: ignore[no-any-return]
 

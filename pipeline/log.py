@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from enum import Enum
@@ -64,7 +64,8 @@ EVENTS: Mapping[str, str] = {
     "process.died": "a process ended by itself and is started again",
     "listener.started": "the SMTP listener takes connections",
     "queue.action": "somebody changed the queue by command",
-    "exclusion.changed": "somebody changed the exclusions by command",
+    "exclusion.changed": "the exclusions were changed, by command or by the clock",
+    "exclusion.passes": "a domain that is excluded from DANE would pass it now",
     "log.library": "a library logged a warning or an error",
 }
 
@@ -82,6 +83,7 @@ class _Output:
         self.logger: Any = None  # bound once: to bind it costs more than to write a line
         self.threshold = LEVELS["info"]
         self.role = ""
+        self.count: Callable[[str, Mapping[str, Any]], None] | None = None
 
 
 _output = _Output()
@@ -242,10 +244,17 @@ def configure(*, role: str, file: Path | None = None, level: str = "info", form:
     libraries.handlers = [_Libraries(logging.WARNING)]
 
 
+def counted_by(count: Callable[[str, Mapping[str, Any]], None] | None) -> None:
+    """Hand every event to `count` as well, whatever its level; None: to nobody any longer."""
+    _output.count = count
+
+
 def emit(event: str, *, level: str = "info", **fields: Any) -> None:
     """Write an event. Raises ValueError for a kind that is not documented in `EVENTS`."""
     if event not in EVENTS:
         raise ValueError(f"undocumented event {event!r}")
+    if _output.count is not None:
+        _output.count(event, fields)
     if LEVELS[level] < _output.threshold:
         return
     if _output.logger is None:

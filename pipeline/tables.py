@@ -15,7 +15,7 @@ class RouteRule(Section):
     name: str = Field("", description="name in logs; default: the number of the rule")
     recipient: Words = Field((), description="recipient patterns; empty: any")
     sender: Words = Field((), description="sender patterns; '<>' is the null sender; empty: any")
-    source: Words = Field((), description="client networks, or ways in (smtp, send, sendmail, bounce); empty: any")
+    source: Words = Field((), description="client networks, or ways in (smtp, send, sendmail, api, bounce); empty: any")
     action: Literal["mx", "host", "copy", "local", "refuse"] = Field(description="what becomes of the recipient")
     host: str = Field("", description="host name or address literal, for host, copy and local")
     port: Port | None = Field(None, description="port; default: smtp.port")
@@ -37,6 +37,9 @@ class ExcludeEntry(Section):
     reason: str = Field("", description="why")
     owner: str = Field("", description="who asked for it")
     expires: datetime | date | None = Field(None, description="day or time when it ends")
+    until_passing: bool = Field(
+        default=False, description="let it end when its domain passes DANE again; only for patterns of one domain"
+    )
 
 
 class DestinationRule(Section):

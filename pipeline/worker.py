@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import log
+from pipeline import log, meter
 
 NOT_STARTED = 127  # the status of a process that could not be started, as shells say it
 WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it looks by itself
@@ -65,6 +65,7 @@ class Workers:
             try:
                 process = self.processes[slot] = await self._spawn()
                 status = await process.wait()
+                meter.gone(process.pid)
             except OSError:  # no memory, no process left: that may pass
                 status = NOT_STARTED
             if self._stopping.is_set():
@@ -118,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from pipeline import actors  # noqa: PLC0415
 
+    if meter.DIRECTORY in os.environ:
+        meter.begin("work")
+        actors.broker.emit_after("process_boot")  # where Dramatiq's own counting begins
     settle()
     worker = Worker(
         actors.broker,

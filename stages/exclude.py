@@ -28,7 +28,8 @@ def check_pattern(text: str) -> str:
 class Exclusion:
     """An entry of the list: the pattern (kept in normal form), why, who asked, from when to when, where it stands.
 
-    Raises ValueError for a pattern that means nothing and for times without a zone.
+    `until_passing`: it ends when its domain is found to pass DANE. Raises ValueError for a pattern that means nothing,
+    for one that cannot be tried and is to end so, and for times without a zone.
     """
 
     pattern: str
@@ -37,13 +38,23 @@ class Exclusion:
     added: datetime | None = None
     expires: datetime | None = None
     origin: str = "configuration"
+    until_passing: bool = False
 
     def __post_init__(self) -> None:
         """Check the entry and bring its pattern into normal form."""
         object.__setattr__(self, "pattern", check_pattern(self.pattern))
+        if self.until_passing and not self.only_domain:
+            raise ValueError(
+                f"exclusion {self.pattern} names no single domain: nobody can find out that it passes DANE"
+            )
         for name, time in (("added", self.added), ("expires", self.expires)):
             if time is not None and time.tzinfo is None:
                 raise ValueError(f"exclusion {self.pattern}: {name} has no time zone, write for example {time}+00:00")
+
+    @property
+    def only_domain(self) -> str:
+        """Give the one domain that it is about, which can be tried with DANE; empty if there is no such."""
+        return Pattern.parse(self.pattern).only_domain
 
     def is_live(self, now: datetime) -> bool:
         """Tell whether the entry still counts."""

@@ -51,6 +51,11 @@ class Pattern:
         exact = 0 if ANY in self.local else 1
         return kind, self.domain.count(".") + 1, exact, len(self.local.replace(ANY, ""))
 
+    @property
+    def only_domain(self) -> str:
+        """Give the one domain that the pattern is about; empty for several, for any, and for an address literal."""
+        return "" if self.below or self.domain == ANY or self.domain.startswith("[") else self.domain
+
     def matches(self, address: Address) -> bool:
         """Tell whether the pattern names the mailbox."""
         return self._matches_domain(address.domain.lower()) and self.matches_local(address.local)

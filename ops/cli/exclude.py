@@ -42,12 +42,19 @@ def end(text: str | None, now: datetime) -> datetime | None:
 @click.option("--reason", default="", help="Why.")
 @click.option("--owner", default="", help="Who asked for it.")
 @click.option("--expires", help="Day, time or duration, after which the entry does not count any more.")
+@click.option("--end-when-passing", is_flag=True, help="Let the clock end it when the domain passes DANE again.")
 @click.pass_context
-def add(context: click.Context, pattern: str, reason: str, owner: str, expires: str | None) -> None:
+def add(
+    context: click.Context, pattern: str, reason: str, owner: str, expires: str | None, *, end_when_passing: bool
+) -> None:
     """Exclude recipients: user@example.com, *@example.com or *@*.example.com."""
     config = configuration(context)
     now = utc_now()
-    entry = Exclusion(_pattern(pattern), reason, owner, added=now, expires=end(expires, now), origin="command")
+    until = end(expires, now)
+    try:
+        entry = Exclusion(_pattern(pattern), reason, owner, now, until, "command", until_passing=end_when_passing)
+    except ValueError as error:
+        raise Fault(f"--end-when-passing: {error}") from error
 
     async def work() -> None:
         async with spine_of(config, "exclude") as spine:
@@ -111,13 +118,17 @@ def test(context: click.Context, address: str) -> None:
 
 async def _entries(config: Config) -> tuple[Exclusion, ...]:
     async with spine_of(config, "exclude") as spine:
-        return (*config.exclusions(), *await spine.exclusions.entries())
+        return await spine.exclusions.beside(config.exclusions())
 
 
 def _line(entry: Exclusion, now: datetime) -> str:
     parts = [entry.pattern, f"({entry.origin})"]
     if entry.expires is not None:
         parts.append(f"{'until' if entry.is_live(now) else 'ended'} {entry.expires.isoformat(timespec='minutes')}")
+    if entry.until_passing and entry.is_live(now):
+        parts.append("until it passes DANE")
+    elif not entry.only_domain:
+        parts.append("not tried with DANE, as it names no single domain")
     parts += [f"owner {entry.owner}"] if entry.owner else []
     parts += [f"- {entry.reason}"] if entry.reason else []
     return " ".join(parts)

@@ -1,5 +1,6 @@
 """`danepipe explain`: the whole decision for an address, without sending anything."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 import click
@@ -26,17 +27,17 @@ from stages.message import Address, Origin
 from stages.plan import Host
 from stages.policy import Policy
 
-SOURCES = ("send", "smtp", "sendmail", "bounce")
+SOURCES = ("send", "smtp", "sendmail", "api", "bounce")
 
 
 class _Kept(ExclusionStore):
-    """The run-time exclusions as they were read once, so that a Redis that is away is noticed once and told of."""
+    """The exclusions as they were read once, so that a Redis that is away is noticed once and told of."""
 
     def __init__(self, entries: tuple[Exclusion, ...]) -> None:
         super().__init__(None)
         self._entries = entries
 
-    async def entries(self) -> tuple[Exclusion, ...]:
+    async def beside(self, configured: Iterable[Exclusion]) -> tuple[Exclusion, ...]:  # noqa: ARG002 - among them
         """List them."""
         return self._entries
 
@@ -54,7 +55,7 @@ def explain(context: click.Context, address: str, sender: str, source: str, *, c
     recipient = _address(address)
     from_ = _address(sender) if sender and sender != "<>" else None
     log_quietly(config, "explain")
-    found = run(_explained(config, recipient, from_, Origin(source), connecting=connecting), config)
+    found = run(explained(config, recipient, from_, Origin(source), connecting=connecting), config)
     if as_json:
         click.echo(orjson.dumps(plain_explanation(found), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -68,9 +69,10 @@ def _address(text: str) -> Address:
         raise Fault(str(error)) from error
 
 
-async def _explained(
+async def explained(
     config: Config, recipient: Address, sender: Address | None, origin: Origin, *, connecting: bool
 ) -> Explanation:
+    """Decide for an address, by what DNS and Redis say now."""
     line = build(config.pipeline.stages)
     kept, notes = await _exclusions(config)
     async with AsyncExitStack() as stack:
@@ -87,10 +89,10 @@ async def _explained(
 async def _exclusions(config: Config) -> tuple[tuple[Exclusion, ...], tuple[str, ...]]:
     client = connect(redis_url(config))
     try:
-        return await ExclusionStore(client).entries(), ()
+        return await ExclusionStore(client).beside(config.exclusions()), ()
     except StoreUnavailable:
         note = "Redis is away: exclusions added by command are not looked at, those of the configuration are"
-        return (), (note,)
+        return config.exclusions(), (note,)
     finally:
         await client.aclose()
 

@@ -1,7 +1,8 @@
 """`danepipe accept`, `work` and `clock`: the parts of danepipe one by one, each until a signal ends it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import click
@@ -9,7 +10,7 @@ import click
 from ops.cli.listeners import Listeners, check_listener, listener_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run
 from ops.supervise import Stop, supervisor_gone
-from pipeline import log
+from pipeline import log, meter
 from pipeline.accept.smtp import Listener, ListenerError
 from pipeline.clock import Clock
 from pipeline.config import Config
@@ -47,9 +48,9 @@ def accept(context: click.Context, processes: int | None, *, share_port: bool) -
     if processes > 1:
         if not share_port:
             check_listener(config, processes)
-        run(_part(config, "accept", several, announce=False), config)
+        run(part(config, "accept", several, announce=False), config)
     else:
-        run(_part(config, "accept", listen), config)
+        run(part(config, "accept", listen), config)
 
 
 @click.command()
@@ -68,7 +69,7 @@ def clock(context: click.Context) -> None:
         ending.cancel()
         await running  # its failure is a fault of ours, and shows
 
-    run(_part(config, "clock", tick), config)
+    run(part(config, "clock", tick), config)
 
 
 @click.command()
@@ -96,29 +97,40 @@ def work(context: click.Context, processes: int | None, threads: int | None, que
         await ended
         await kept.stop()
 
-    run(_part(config, "work", workers, announce=False), config)
+    run(part(config, "work", workers, announce=False), config)
 
 
-async def _part(
+async def part(
     config: Config, role: str, body: Callable[[Spine, Awaitable[object]], Awaitable[None]], *, announce: bool = True
 ) -> None:
     """Open the spine, run the body until a signal comes or the supervisor is gone, and close."""
     open_log(config, role)
-    async with Spine.open(config) as spine:
-        with Stop() as stop:
-            if announce:
-                log.emit("process.started")
-            running = asyncio.create_task(_body(body, spine, stop))
-            insisted = asyncio.create_task(stop.insisted.wait())
-            await asyncio.wait({running, insisted}, return_when=asyncio.FIRST_COMPLETED)
-            insisted.cancel()
-            if not running.done():
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-                raise Fault("ended at once by a second signal; unfinished work is taken up again")
-            await running
+    with answering(config, role):
+        async with Spine.open(config) as spine:
+            with Stop() as stop:
+                if announce:
+                    log.emit("process.started")
+                running = asyncio.create_task(_body(body, spine, stop))
+                insisted = asyncio.create_task(stop.insisted.wait())
+                await asyncio.wait({running, insisted}, return_when=asyncio.FIRST_COMPLETED)
+                insisted.cancel()
+                if not running.done():
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+                    raise Fault("ended at once by a second signal; unfinished work is taken up again")
+                await running
     if announce:
         log.emit("process.stopped")
+
+
+@contextlib.contextmanager
+def answering(config: Config, role: str) -> Iterator[None]:
+    """Answer Prometheus, if that is asked for. Raises `Fault` when that cannot be."""
+    try:
+        with meter.served(config, role):
+            yield
+    except meter.MeterError as error:
+        raise Fault(str(error)) from error
 
 
 async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spine: Spine, stop: Stop) -> None:

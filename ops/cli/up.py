@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 import click
 
 from delivery.resolver import Resolver
+from ops.cli.api import api_keeper, check_api, check_tokens
 from ops.cli.listeners import GRACE, Listeners, check_listener, listener_settings
-from ops.cli.parts import work_settings
+from ops.cli.parts import answering, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
 from ops.supervise import LONGEST_PAUSE, STEADY, Stop
 from ops.validation import in_words
@@ -42,6 +43,8 @@ def up(context: click.Context) -> None:
     config = configuration(context)
     check_line(config)
     check_listener(config, config.listen.processes)
+    if config.api.listen is not None:
+        check_api(config)
     if config.redis.url == "embedded":
         with _alone(config):
             run(_up(config), config)
@@ -78,10 +81,12 @@ async def _up(config: Config) -> None:
     open_log(config, "up")
     with Stop() as stop:
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(answering(config, "up"))
             if config.redis.url == "embedded":
                 await stack.enter_async_context(_embedded(config))
-            async with Spine.open(config):
-                pass  # it answers, and it is safe
+            async with Spine.open(config) as spine:  # it answers, and it is safe
+                if config.api.listen is not None:
+                    await check_tokens(spine)
             parts = _Parts(config)
             await parts.start()
             log.emit("process.started")
@@ -102,6 +107,7 @@ class _Parts:
 
     def __init__(self, config: Config) -> None:
         self.accept = Listeners(config, config.listen.processes)
+        self.api = None if config.api.listen is None else api_keeper(config)
         self._config = config
         self._clock: asyncio.Task[None] | None = None
         self._clock_ends = asyncio.Event()
@@ -112,6 +118,8 @@ class _Parts:
         await self.workers.start()
         self._clock = asyncio.create_task(_tick(self._config, self._clock_ends))
         self.accept.start()
+        if self.api is not None:
+            self.api.start()
 
     async def stop(self, stop: Stop) -> bool:
         """End all in order; a second signal kills what is left. Returns whether it came to that."""
@@ -121,6 +129,8 @@ class _Parts:
         fast = not ending.done()
         if fast:
             self.accept.kill()
+            if self.api is not None:
+                self.api.kill()
             if self._clock is not None:
                 self._clock.cancel()
             for process in self.workers.processes.values():
@@ -131,7 +141,7 @@ class _Parts:
         return fast
 
     async def _stop(self) -> None:
-        await self.accept.stop()
+        await asyncio.gather(self.accept.stop(), *([] if self.api is None else [self.api.stop(GRACE)]))
         self._clock_ends.set()
         await self.workers.stop()
         if self._clock is not None:
@@ -209,12 +219,19 @@ async def _announced(config: Config, stop: Stop) -> None:
     where = "private, in " + str(config.store.dir) if config.redis.url == "embedded" else shown_url(config.redis.url)
     click.echo(
         f"danepipe is up: SMTP on {config.listen.smtp}, {config.work.processes} workers, Redis {where}\n"
+        f"{_api(config)}"
         f"  DANE:            {_dane(config)}\n"
         f"  send a message:  danepipe{option} send FILE.eml --from you@example.com --to someone@example.org\n"
         f"  ask why:         danepipe{option} explain someone@example.org\n"
         "  stop:            Ctrl-C",
         err=True,
     )
+
+
+def _api(config: Config) -> str:
+    if config.api.listen is None:
+        return ""
+    return f"  HTTP API:        {'http' if config.api.certificate is None else 'https'}://{config.api.listen}/docs\n"
 
 
 def _dane(config: Config) -> str:

@@ -21,6 +21,7 @@ from delivery.resolver import DnsSettings
 from delivery.session import SmtpSettings
 from delivery.tls import TlsSettings
 from delivery.wire import Timeouts
+from pipeline.api import Api
 from pipeline.backpressure import Backpressure
 from pipeline.circuit import Circuit
 from pipeline.config_faults import at, faults
@@ -86,6 +87,7 @@ class Config(BaseSettings):
     hostname: HostName = Field(default_factory=default_hostname, description="name of this server, in EHLO and reports")
     local_domains: Domains = Field((), description="domains that are delivered here: never validated")
     listen: Listen = Field(default_factory=Listen, description="the SMTP listener")
+    api: Api = Field(default_factory=Api, description="the HTTP API")
     redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
     store: Store = Field(default_factory=Store, description="data on this machine, and where the content of mail is")
     backpressure: Backpressure = Field(

@@ -63,8 +63,11 @@ EVENTS: Mapping[str, str] = {
     "process.stopped": "a process ended as asked",
     "process.died": "a process ended by itself and is started again",
     "listener.started": "the SMTP listener takes connections",
-    "queue.action": "somebody changed the queue by command",
-    "exclusion.changed": "the exclusions were changed, by command or by the clock",
+    "api.started": "the HTTP API takes requests",
+    "api.request": "a request came to the HTTP API and was answered",
+    "token.changed": "somebody changed the tokens of the HTTP API by command",
+    "queue.action": "somebody changed the queue, by command or over HTTP",
+    "exclusion.changed": "the exclusions were changed, by command, over HTTP or by the clock",
     "exclusion.passes": "a domain that is excluded from DANE would pass it now",
     "log.library": "a library logged a warning or an error",
 }

@@ -145,16 +145,18 @@ class Spine:
                 await bodies.aclose()
             await redis.aclose()
 
-    async def submit(self, submission: Submission) -> MessageId:
-        """Keep a message durably, log it and nudge the first stage.
+    async def submit(self, submission: Submission, identifier: MessageId | None = None) -> MessageId:
+        """Keep a message durably, log it and nudge the first stage. One whose id is known already is kept once.
 
         Raises `SubmissionError`, `StoreUnavailable`, `StoreFull`.
         """
-        identifier = new_id()
+        identifier = identifier or new_id()
         envelope, recipients, content = prepare(submission, self.config.hostname, identifier, utc_now())
         if wait := await self._pressure.take(len(content)):
             await asyncio.sleep(wait)  # before it is kept: a client that gives up meanwhile sends it once
         wants_nudge = await self.ledger.accept(Message(identifier, envelope, recipients), content)
+        if wants_nudge is None:
+            return identifier
         log.emit(
             "message.accepted", message=identifier, sender=str(envelope.sender) if envelope.sender else "",
             recipients=[str(recipient.address) for recipient in recipients], size=envelope.content.size,

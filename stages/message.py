@@ -69,7 +69,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the message came from: how (`smtp`, `send`, `sendmail`, `bounce`, `copy`), peer address, HELO name, TLS."""
+    """Where the message came from: how, peer address, HELO name, TLS.
+
+    `source` is `smtp`, `send`, `sendmail`, `api`, `bounce` or `copy`.
+    """
 
     source: str
     peer: str = ""

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "accept": "ops.cli.parts:accept",
     "work": "ops.cli.parts:work",
     "clock": "ops.cli.parts:clock",
+    "api": "ops.cli.api:api",
     "send": "ops.cli.send:send",
     "sendmail": "ops.cli.sendmail:sendmail",
     "explain": "ops.cli.explain:explain",
@@ -28,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",
     "report": "ops.cli.report:report",
+    "token": "ops.cli.token:token",
     "config": "ops.cli.config:config",
     "lab": "ops.cli.lab:lab",
 }

@@ -95,6 +95,8 @@ def check_line(config: Config) -> None:
     named = {
         "listen.certificate": config.listen.certificate,
         "listen.key": config.listen.key,
+        "api.certificate": config.api.certificate,
+        "api.key": config.api.key,
         "tls.ca_file": config.tls.ca_file,
         "dns.anchor_file": config.dns.anchor_file,
     }

@@ -116,7 +116,6 @@ class Deliverer(Deferrer):
                         await self._put_away(stage, key, token, work, error)
                     raise StageBroke(f"stage {stage.name}: {error!r}") from error
         finally:
-            await self.ledger.give_back(token)
             backlog = await self.ledger.close_slot(key, token)
             if walk is not None:
                 walk.end()

@@ -233,7 +233,7 @@ class Ledger:
         return int(await self._run("slot", destination, token, limit, duration(lease)))
 
     async def close_slot(self, destination: str, token: str) -> int:
-        """Give the connection slot back; returns the groups that still wait."""
+        """Give the connection slot back, and what the token still holds; returns the groups that wait."""
         return int(await self._run("unslot", destination, token))
 
     async def parked(self) -> AsyncIterator[str]:

@@ -179,7 +179,10 @@ class Law(RuleBasedStateMachine):
         token = data.draw(st.sampled_from(sorted(self.claims)))
         if everything:
             del self.claims[token]
-            self.run(self.ledger.give_back(token))
+            if data.draw(st.booleans()):
+                self.run(self.ledger.close_slot(DESTINATIONS[0], token))
+            else:
+                self.run(self.ledger.give_back(token))
             return
         group = data.draw(st.sampled_from(self.claims[token]))
         self._done_with(token, group)

@@ -1,26 +1,25 @@
--- Give claimed groups back to the head of the lists they came from, in order, and end the claim.
+-- Give claimed groups back to the head of the lists they came from, in order; with the last of them the claim ends.
 -- ARGV: prefix, token, then the groups (none: all). Returns the lists that got something.
 local p, token = ARGV[1], ARGV[2]
-local claim = p .. 'claim:' .. token
 local lists = {}
-local groups = {}
-if #ARGV > 2 then
-  for i = 3, #ARGV do groups[#groups + 1] = ARGV[i] end
+if #ARGV == 2 then
+  local groups = back(token)
+  for i = 1, #groups, 2 do
+    if groups[i] ~= '' then lists[groups[i + 1]] = true end
+  end
 else
-  for _, field in ipairs(redis.call('HKEYS', claim)) do
-    if field ~= '' then groups[#groups + 1] = field end
+  local claim = p .. 'claim:' .. token
+  for i = #ARGV, 3, -1 do
+    local list = redis.call('HGET', claim, ARGV[i])
+    if list and redis.call('HDEL', claim, ARGV[i]) == 1 then
+      push('LPUSH', list, ARGV[i])
+      lists[list] = true
+    end
   end
-end
-for i = #groups, 1, -1 do
-  local list = redis.call('HGET', claim, groups[i])
-  if list and redis.call('HDEL', claim, groups[i]) == 1 then
-    push('LPUSH', list, groups[i])
-    lists[list] = true
+  if redis.call('HLEN', claim) <= 1 then
+    redis.call('DEL', claim)
+    redis.call('ZREM', p .. 'claims', token)
   end
-end
-if redis.call('HLEN', claim) <= 1 then
-  redis.call('DEL', claim)
-  redis.call('ZREM', p .. 'claims', token)
 end
 local out = {}
 for list, _ in pairs(lists) do out[#out + 1] = list end

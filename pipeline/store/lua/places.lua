@@ -36,3 +36,16 @@ local function push(where, list, group)
   local destination = string.match(list, '^ready:(.*)$')
   if destination then redis.call('SADD', ARGV[1] .. 'destinations', destination) end
 end
+-- Give all that a claim holds back to the head of the lists that it came from, in order, and end it.
+local function back(token)
+  local claim = ARGV[1] .. 'claim:' .. token
+  local groups = redis.call('HGETALL', claim)
+  for i = #groups - 1, 1, -2 do
+    if groups[i] ~= '' then push('LPUSH', groups[i + 1], groups[i]) end
+  end
+  if #groups > 0 then
+    redis.call('DEL', claim)
+    redis.call('ZREM', ARGV[1] .. 'claims', token)
+  end
+  return groups
+end

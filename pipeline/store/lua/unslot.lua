@@ -1,6 +1,8 @@
--- Close a slot and tell how many groups still wait, so that no nudge is lost between the last claim and this.
+-- Close a slot, give back what its connection still had, and tell how many groups wait, so that no nudge is lost between
+-- the last claim and this.
 -- ARGV: prefix, destination, token. Returns the backlog; an idle destination is forgotten, and its nudge.
 local p = ARGV[1]
+back(ARGV[3])
 redis.call('ZREM', p .. 'slots:' .. ARGV[2], ARGV[3])
 if redis.call('GET', p .. 'parked:' .. ARGV[2]) == ARGV[3] then redis.call('DEL', p .. 'parked:' .. ARGV[2]) end
 local backlog = redis.call('LLEN', p .. 'ready:' .. ARGV[2])

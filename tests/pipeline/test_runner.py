@@ -19,7 +19,7 @@ from stages.contract import Consignment, Facts, Notice, Planned, Stage
 from stages.destination import Destination
 from stages.exclude import Exclusion, Exclusions
 from stages.message import Message, MessageId, State
-from stages.plan import Plan, Trouble
+from stages.plan import Host, MayDemand, Plan, Trouble
 from stages.policy import Policy
 from stages.reason import Reason
 from stages.retry import Schedule
@@ -289,7 +289,8 @@ async def test_a_rule_decides_the_ready_queue(bench: Make) -> None:
 def _planning(life: int) -> Callable[[Any, Facts, datetime], tuple[Verdict, ...]]:
     def decide(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
         everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
-        plan = Plan(item.destination, (), (), NOW, NOW + timedelta(seconds=life))
+        host = Host("mx.example.com", 10, ("192.0.2.1",), MayDemand("mx.example.com"))
+        plan = Plan(item.destination, (host,), (), NOW, NOW + timedelta(seconds=life))
         return (Proceed(everyone, Planned(plan, item.messages), Reason("resolve", "resolve.planned", "2.0.0", "x")),)
 
     return decide

@@ -289,7 +289,7 @@ async def test_a_rule_decides_the_ready_queue(bench: Make) -> None:
 def _planning(life: int) -> Callable[[Any, Facts, datetime], tuple[Verdict, ...]]:
     def decide(item: Consignment, _facts: Facts, _now: datetime) -> tuple[Verdict, ...]:
         everyone = tuple(recipient for one in item.messages for recipient in one.recipient_ids)
-        host = Host("mx.example.com", 10, ("192.0.2.1",), MayDemand("mx.example.com"))
+        host = Host("mx.example.com", 10, ("192.0.2.1",), MayDemand("no TLSA records", "mx.example.com"))
         plan = Plan(item.destination, (host,), (), NOW, NOW + timedelta(seconds=life))
         return (Proceed(everyone, Planned(plan, item.messages), Reason("resolve", "resolve.planned", "2.0.0", "x")),)
 

@@ -40,8 +40,8 @@ class Guard:
         self._clock = clock
         self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    async def check(self, request: Request, scope: str) -> Token:
-        """Give the token of a request that may do what needs the scope."""
+    async def token(self, request: Request) -> Token:
+        """Give the token of a request."""
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         if kind.lower() != "bearer" or not secret:
@@ -50,10 +50,6 @@ class Guard:
         if token is None or not token.is_live(self._now()):
             self._count(request.client.host if request.client else "")
             raise _unknown("this token is not known, was revoked, or has expired", ', error="invalid_token"')
-        if scope not in token.scopes and "admin" not in token.scopes:
-            challenge = f'Bearer realm="danepipe", error="insufficient_scope", scope="{scope}"'
-            detail = f"the token {token.name} has not the scope {scope} that this needs"
-            raise Problem(403, detail, headers={"WWW-Authenticate": challenge})
         return token
 
     def _count(self, peer: str) -> None:
@@ -67,6 +63,14 @@ class Guard:
         if count >= GUESSES:
             wait = str(int(since + WINDOW - now) + 1)
             raise Problem(429, "too many wrong tokens came from this address", headers={"Retry-After": wait})
+
+
+def check(token: Token, scope: str) -> None:
+    """Refuse a token that may not do what needs the scope."""
+    if scope not in token.scopes and "admin" not in token.scopes:
+        challenge = f'Bearer realm="danepipe", error="insufficient_scope", scope="{scope}"'
+        detail = f"the token {token.name} has not the scope {scope} that this needs"
+        raise Problem(403, detail, headers={"WWW-Authenticate": challenge})
 
 
 def _unknown(detail: str, error: str) -> Problem:

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ops.api.call import Call, Desk, Operation
 from ops.api.document import document, page
-from ops.api.guard import Guard
+from ops.api.guard import Guard, check
 from ops.api.messages import AWAY, FULL
 from ops.api.problem import Problem
 from ops.api.table import OPERATIONS
@@ -65,8 +65,9 @@ class _Resource:
         who, messages, text = "", [], ""
         try:
             operation = self._operation(request.method)
-            token = await self._guard.check(request, operation.scope)
+            token = await self._guard.token(request)
             who = token.name
+            check(token, operation.scope)
             call = Call(self._desk, request, token)
             messages = call.messages
             if not operation.query.model_fields:

@@ -20,7 +20,7 @@ from stages.plan import Trouble
 
 Fields = Mapping[str, Any]
 
-SOURCES = frozenset({"smtp", "send", "sendmail", "bounce", "copy", "http"})
+SOURCES = frozenset({"smtp", "send", "sendmail", "bounce", "copy", "api"})
 SECURITY = frozenset({"none", "encrypted", "dane", "dane-host-only", "verified"})
 CLASSES = frozenset({"route", "dns", "dane", "tls", "smtp", "content", "queue"})
 OUTCOMES = frozenset({"session", *map(str, Trouble)})

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 
 from pipeline import log
+from pipeline.config import ConfigError, load
 from pipeline.figures import FIGURES
 from pipeline.metrics import CLASSES, INCIDENTS, Metrics
 from pipeline.store.census import take
@@ -141,3 +142,10 @@ def test_counting_costs_next_to_nothing(metrics: Metrics) -> None:
         metrics.count("stage.verdict", VERDICT)
         metrics.count("message.done", {"message": "M1"})
     assert (time.process_time() - began) / rounds < 0.0003
+
+
+@pytest.mark.parametrize("port", [0, 65533])
+def test_ports_that_are_no_use_are_refused(port: int) -> None:
+    """The parts take ports beside each other, so there must be some."""
+    with pytest.raises(ConfigError, match="1 to 65532"):
+        load(None, {"DANEPIPE_METRICS__LISTEN": f"127.0.0.1:{port}"})

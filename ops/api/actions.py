@@ -173,7 +173,7 @@ def _checked(field: str, read: Callable[[Any], Any], text: Any) -> Any:
 async def exclusions(call: Call) -> Response:
     """List the exclusions of the configuration and those that were added while danepipe runs."""
     now = utc_now()
-    entries = (*call.desk.config.exclusions(), *await call.desk.spine.exclusions.entries())
+    entries = await call.desk.spine.exclusions.beside(call.desk.config.exclusions())
     return json_response({"exclusions": [{**exclusion_row(one), "live": one.is_live(now)} for one in entries]})
 
 

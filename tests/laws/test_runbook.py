@@ -109,7 +109,7 @@ def test_every_alert_has_a_story_in_which_it_fires_and_one_in_which_it_does_not(
 def test_prometheus_takes_the_rules_and_the_stories_come_true() -> None:
     """The rules are checked and run by Prometheus' own tool, as they would be in service."""
     promtool = program("promtool")
-    for arguments in (["check", "rules", RULES], ["test", "rules", STORIES]):
+    for arguments in (["check", "rules", str(RULES)], ["test", "rules", str(STORIES)]):
         done = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

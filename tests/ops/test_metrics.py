@@ -110,5 +110,5 @@ def test_the_ports_are_those_of_the_manual() -> None:
     """Who follows the page reaches each part: its ports are those that the parts take."""
     page = (DOCS / "deployment.md").read_text()
     first = int(re.findall(r'listen = "127\.0\.0\.1:(9117)"', page)[0])
-    told = {"accept": first} | {name: int(port) for name, port in re.findall(r"`(\w+)` at\s+[a-z ]+\((\d+)\)", page)}
+    told = {"accept": first} | {name: int(port) for name, port in re.findall(r"`(\w+)` at\s[a-z\s]+\((\d+)\)", page)}
     assert told == {name: first + offset for name, offset in OFFSETS.items() if name != "up"}

@@ -13,8 +13,9 @@ from pipeline.config import ConfigError, load
 from pipeline.figures import FIGURES
 from pipeline.metrics import CLASSES, INCIDENTS, Metrics
 from pipeline.store.census import take
+from pipeline.store.ledger import Ledger
 from stages.plan import Trouble
-from tests.pipeline.test_ledger import Ledger, message
+from tests.pipeline.test_ledger import message
 
 VERDICT: dict[str, Any] = {
     "stage": "deliver", "verdict": "done", "message": "M1", "recipients": ["b@example.com"],

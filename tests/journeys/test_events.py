@@ -128,6 +128,7 @@ async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
             "work": {"processes": 1, "threads": 8, "lease": "5s"},
             "dns": {"canary_interval": "1s", "timeout": "3s"},
             "own": {"domains": ["ee-311.lab", "mismatch.lab", "ta-211.lab", "down.lab"], "warn": "40d"},
+            "exclude": [{"pattern": "nobody@ee-311.lab", "until_passing": True}, *lab.settings()["exclude"]],
             "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
         },
     )
@@ -143,6 +144,8 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     rows = await watch(scene.lab, Fates(scene.log), ALL, PATIENCE)
     assert [(row.address, row.fate) for row in rows if not row.agrees] == []
     await _refused_at_the_door(scene)
+    await scene.written("exclusion.passes", pattern="nobody@ee-311.lab")
+    await scene.written("exclusion.changed", who="clock")
     await _an_operator_steps_in(scene)
     await _content_is_lost(scene)
     await _a_host_comes_back(scene)

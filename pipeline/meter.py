@@ -1,6 +1,6 @@
 """Where a part of danepipe gives its figures, and how its processes share them.
 
-`danepipe up`, `accept`, `work`, `clock` and `api` each answer Prometheus at an address of their own, for themselves and
+`danepipe up` and each part that is started by itself answer Prometheus at an address of their own, for themselves and
 for the processes that they start (`[metrics] listen`). Those write into files of one directory, which is in memory
 where the system has room for files there, and goes with the part. What a process that died has counted stays counted,
 and its gauges are forgotten. Without `metrics.listen` nothing of this is imported, and an event costs one comparison.
@@ -26,7 +26,8 @@ from pipeline.store.connection import StoreUnavailable
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # what prometheus_client calls it, which looks when it is imported
 DRAMATIQ = "dramatiq_prom_db"  # the same, for Dramatiq
-OFFSETS: Mapping[str, int] = {"up": 0, "accept": 0, "work": 1, "clock": 2, "api": 3}  # all on one machine
+# so that all may run on one machine
+OFFSETS: Mapping[str, int] = {"up": 0, "accept": 0, "work": 1, "clock": 2, "api": 3, "webhooks": 4}
 COUNTED = 10.0  # seconds between two looks of the clock at how much there is
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made there is ours alone
 

@@ -14,15 +14,15 @@ class MetricsSection(Section):
     listen: Endpoint | None = Field(
         None,
         description="address and port where `up` and `accept` give figures at /metrics; `work` takes the next port, "
-        "`clock` the second after it, `api` the third; default: none. Whoever reaches it may read it: loopback, or a "
-        "network of yours",
+        "`clock` the second after it, `api` the third, `webhooks` the fourth; default: none. Whoever reaches it may "
+        "read it: loopback, or a network of yours",
     )
 
     @field_validator("listen")
     @classmethod
     def _with_room(cls, listen: str | None) -> str | None:
-        if listen is not None and not 1 <= int(listen.rpartition(":")[2]) <= 65532:
-            raise ValueError(f"{listen!r}: the three ports after it are ours too, so it is 1 to 65532")
+        if listen is not None and not 1 <= int(listen.rpartition(":")[2]) <= 65531:
+            raise ValueError(f"{listen!r}: the four ports after it are ours too, so it is 1 to 65531")
         return listen
 
 

@@ -10,9 +10,11 @@ Raises `MeterError`, when the address cannot be used.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,8 @@ DRAMATIQ = "dramatiq_prom_db"  # the same, for Dramatiq
 # so that all may run on one machine
 OFFSETS: Mapping[str, int] = {"up": 0, "accept": 0, "work": 1, "clock": 2, "api": 3, "webhooks": 4}
 COUNTED = 10.0  # seconds between two looks of the clock at how much there is
+YOUNG = 60.0  # seconds for which a directory that nobody holds may be one that is being made
+_PREFIX = "danepipe-metrics-"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made there is ours alone
 
 _started: list[Any] = []  # the figures of this process: one `Metrics`, or none
@@ -50,7 +54,11 @@ def served(config: Config, role: str) -> Iterator[None]:
         yield
         return
     host, _, port = listen.rpartition(":")
-    directory = tempfile.mkdtemp(prefix="danepipe-metrics-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
+    place = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    clear(place)
+    directory = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+    held = os.open(directory, os.O_RDONLY)  # closed with this process, whatever ends it
+    fcntl.flock(held, fcntl.LOCK_EX)
     os.environ[DIRECTORY] = os.environ[DRAMATIQ] = directory
     try:
         with _answering(host.strip("[]"), int(port) + OFFSETS[role], config):
@@ -60,6 +68,20 @@ def served(config: Config, role: str) -> Iterator[None]:
         end()
         del os.environ[DIRECTORY], os.environ[DRAMATIQ]
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(held)
+
+
+def clear(place: Path) -> None:
+    """Remove the directories of parts that were killed, which nobody holds any longer."""
+    for directory in place.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is another user's, or held, or somebody else removes it
+            held = os.open(directory, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - directory.stat().st_mtime > YOUNG:
+                    shutil.rmtree(directory)
+            finally:
+                os.close(held)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,10 @@
 """What is counted for Prometheus: each event once, in words of ours, at next to no cost."""
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from redis.asyncio import Redis
 from pipeline import log
 from pipeline.config import ConfigError, load
 from pipeline.figures import FIGURES
+from pipeline.meter import clear
 from pipeline.metrics import CLASSES, INCIDENTS, Metrics
 from pipeline.store.census import take
 from pipeline.store.ledger import Ledger
@@ -150,3 +154,18 @@ def test_ports_that_are_no_use_are_refused(port: int) -> None:
     """The parts take ports beside each other, so there must be some."""
     with pytest.raises(ConfigError, match="1 to 65531"):
         load(None, {"DANEPIPE_METRICS__LISTEN": f"127.0.0.1:{port}"})
+
+
+def test_what_a_killed_part_leaves_is_removed(tmp_path: Path) -> None:
+    """Only what nobody holds goes, and nothing that is just being made."""
+    left, held, young = (tmp_path / f"danepipe-metrics-{name}" for name in ("left", "held", "young"))
+    for directory in (left, held, young):
+        directory.mkdir()
+        (directory / "counter_1.db").touch()
+    for directory in (left, held):
+        os.utime(directory, (0, 0))
+    holder = os.open(held, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    clear(tmp_path)
+    os.close(holder)
+    assert sorted(tmp_path.iterdir()) == sorted([held, young])

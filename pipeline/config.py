@@ -45,7 +45,7 @@ from pipeline.settings import (
     Tls,
     Work,
 )
-from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule
+from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule, Webhook
 from pipeline.upkeep import MetricsSection, Recheck
 from pipeline.values import Domains, HostName, default_hostname, moment
 from stages.destination import Destination, TlsLevel
@@ -115,6 +115,8 @@ class Config(BaseSettings):
     route: tuple[RouteRule, ...] = Field((), description="routing rules, in order")
     exclude: tuple[ExcludeEntry, ...] = Field((), description="recipients to whom DANE does not apply")
     destination: tuple[DestinationRule, ...] = Field((), description="other settings for some domains")
+
+    webhook: tuple[Webhook, ...] = Field((), description="who is told over HTTP of what becomes of each recipient")
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)

@@ -37,6 +37,7 @@ from pipeline.store.exclusions import ExclusionStore
 from pipeline.store.gates import GateStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
+from pipeline.store.outcomes import KEPT
 from pipeline.store.rollover import RolloverStore
 from pipeline.store.zonekeys import SharedZoneKeys
 from stages.contract import Stage
@@ -106,7 +107,13 @@ class Spine:
         self.config = config
         self.redis = redis
         self.line = line
-        self.ledger = Ledger(redis, first=line.first.name, notices=line.notices.name, bodies=bodies)
+        self.ledger = Ledger(
+            redis,
+            first=line.first.name,
+            notices=line.notices.name,
+            bodies=bodies,
+            outcomes=KEPT if config.webhook else 0,
+        )
         self.exclusions = ExclusionStore(redis)
         self.gates = GateStore(redis)
         self._pressure = Pressure(

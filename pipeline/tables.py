@@ -1,12 +1,14 @@
-"""The settings that are lists of tables: `[[route]]`, `[[exclude]]` and `[[destination]]`."""
+"""The settings that are lists of tables: `[[route]]`, `[[exclude]]`, `[[destination]]` and `[[webhook]]`."""
 
-from datetime import date, datetime
+import hashlib
+from datetime import date, datetime, timedelta
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pipeline.settings import Dane, LimitsSection, Section
-from pipeline.values import Pattern, Port, TlsWord, Words
+from pipeline.values import Duration, Pattern, Port, TlsWord, Words
 
 
 class RouteRule(Section):
@@ -49,3 +51,33 @@ class DestinationRule(Section):
     tls: TlsWord | None = Field(None, description="least TLS level; dane is the default")
     dane: Dane = Field(default_factory=Dane, description="keys as in [dane]")
     limits: LimitsSection | None = Field(None, description="keys as in [limits]")
+
+
+class Webhook(Section):
+    """`[[webhook]]`: a server that is told over HTTP of what becomes of each recipient."""
+
+    url: str = Field(max_length=2000, description="where to post to: https://..., or http://... in networks of yours")
+    secret: SecretStr = Field(min_length=16, description="key of the signatures, 16 characters at least")
+    events: tuple[Literal["delivered", "failed", "deferred", "dropped"], ...] = Field(
+        ("delivered", "failed", "deferred"), min_length=1, description="what to tell of"
+    )
+    batch: int = Field(100, ge=1, le=1000, description="most outcomes in one request")
+    timeout: Duration = Field(
+        timedelta(seconds=10), le=timedelta(seconds=30), description="longest time for one request and its answer"
+    )
+    give_up: Duration = Field(timedelta(days=1), description="how long a request is tried before it is put aside")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or not url.isascii():
+            raise ValueError(f"{url!r} is no address to post to: write https://host/path, without a password")
+        if not url.isprintable() or " " in url:
+            raise ValueError("url holds blanks, or characters that do not print")
+        return url
+
+    @property
+    def name(self) -> str:
+        """Name it, by where it posts to: what was told stays with it, wherever in the file it stands."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:12]

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "trace": "ops.cli.trace:trace",
     "report": "ops.cli.report:report",
     "token": "ops.cli.token:token",
+    "webhooks": "ops.cli.webhooks:webhooks",
     "config": "ops.cli.config:config",
     "lab": "ops.cli.lab:lab",
 }

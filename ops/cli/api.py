@@ -3,7 +3,6 @@
 Without a token nobody is let in, so that beyond loopback it does not even start without one.
 """
 
-import sys
 from collections.abc import Awaitable
 
 import click
@@ -11,7 +10,6 @@ import click
 from ops.api.server import ServerError, listening, serve
 from ops.cli.parts import part
 from ops.cli.run import Fault, check_line, configuration, run
-from ops.supervise import Keeper
 from pipeline.config import Config
 from pipeline.spine import Spine, utc_now
 from pipeline.store.tokens import TokenStore
@@ -54,9 +52,3 @@ async def check_tokens(spine: Spine) -> None:
                 f"api.listen ({spine.config.origin('api.listen')}): {settings.listen} is beyond loopback, and there is "
                 "no token: make one first, with danepipe token add"
             )
-
-
-def api_keeper(config: Config) -> Keeper:
-    """Make what keeps the API running beside the other parts."""
-    environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
-    return Keeper("api", [sys.executable, "-m", "ops.cli", "api"], environ)

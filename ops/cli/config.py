@@ -15,15 +15,18 @@ from ops.validation import tried
 from pipeline.config import Config
 from pipeline.settings import Section
 from pipeline.spine import utc_now
-from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule
+from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule, Webhook
 from pipeline.values import format_duration, moment
 from stages.policy import dane_policy
 
-TABLES: dict[str, type[Section]] = {"route": RouteRule, "exclude": ExcludeEntry, "destination": DestinationRule}
+TABLES: dict[str, type[Section]] = {
+    "route": RouteRule, "exclude": ExcludeEntry, "destination": DestinationRule, "webhook": Webhook,
+}  # fmt: skip
 EXAMPLES: dict[str, dict[str, Any]] = {
     "route": {"recipient": ["*@partner.example"], "action": "host", "host": "mx.partner.example", "tls": "verify"},
     "exclude": {"pattern": "*@example.org", "reason": "their records are wrong", "expires": "2027-01-31"},
     "destination": {"domain": "*.example.net", "dane.mode": "audit"},
+    "webhook": {"url": "https://shop.example/mail", "secret": "sixteen characters or more"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import click
 
 from ops.cli.listeners import Listeners, check_listener, listener_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run
-from ops.supervise import Stop, supervisor_gone
+from ops.supervise import Keeper, Stop, supervisor_gone
 from pipeline import log, meter
 from pipeline.accept.smtp import Listener, ListenerError
 from pipeline.clock import Clock
@@ -147,3 +148,9 @@ async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spi
 def work_settings(config: Config) -> WorkSettings:
     """Make the settings of the worker processes."""
     return WorkSettings(config.work.processes, config.work.threads, config=config.file)
+
+
+def keeper_of(config: Config, *command: str) -> Keeper:
+    """Make what keeps a command of ours running, with this configuration, beside the other parts."""
+    environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
+    return Keeper(command[0], [sys.executable, "-m", "ops.cli", *command], environ)

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 import click
 
 from delivery.resolver import Resolver
-from ops.cli.api import api_keeper, check_api, check_tokens
+from ops.cli.api import check_api, check_tokens
 from ops.cli.listeners import GRACE, Listeners, check_listener, listener_settings
-from ops.cli.parts import answering, work_settings
+from ops.cli.parts import answering, keeper_of, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
 from ops.supervise import LONGEST_PAUSE, STEADY, Stop
 from ops.validation import in_words
@@ -107,7 +107,10 @@ class _Parts:
 
     def __init__(self, config: Config) -> None:
         self.accept = Listeners(config, config.listen.processes)
-        self.api = None if config.api.listen is None else api_keeper(config)
+        self.besides = [
+            *([] if config.api.listen is None else [keeper_of(config, "api")]),
+            *([keeper_of(config, "webhooks", "run")] if config.webhook else []),
+        ]
         self._config = config
         self._clock: asyncio.Task[None] | None = None
         self._clock_ends = asyncio.Event()
@@ -118,8 +121,8 @@ class _Parts:
         await self.workers.start()
         self._clock = asyncio.create_task(_tick(self._config, self._clock_ends))
         self.accept.start()
-        if self.api is not None:
-            self.api.start()
+        for keeper in self.besides:
+            keeper.start()
 
     async def stop(self, stop: Stop) -> bool:
         """End all in order; a second signal kills what is left. Returns whether it came to that."""
@@ -129,8 +132,8 @@ class _Parts:
         fast = not ending.done()
         if fast:
             self.accept.kill()
-            if self.api is not None:
-                self.api.kill()
+            for keeper in self.besides:
+                keeper.kill()
             if self._clock is not None:
                 self._clock.cancel()
             for process in self.workers.processes.values():
@@ -141,7 +144,7 @@ class _Parts:
         return fast
 
     async def _stop(self) -> None:
-        await asyncio.gather(self.accept.stop(), *([] if self.api is None else [self.api.stop(GRACE)]))
+        await asyncio.gather(self.accept.stop(), *(keeper.stop(GRACE) for keeper in self.besides))
         self._clock_ends.set()
         await self.workers.stop()
         if self._clock is not None:

@@ -12,7 +12,7 @@ import orjson
 
 from pipeline.store.codec import encode
 from stages.contract import NoticeKind, Owed
-from stages.message import Message, MessageId, Recipient, RecipientId
+from stages.message import Message, MessageId, Recipient, RecipientId, State
 
 
 def group_of(message: MessageId, numbers: Iterable[str]) -> str:
@@ -35,6 +35,9 @@ def duration(span: timedelta) -> int:
     return int(span.total_seconds() * 1000)
 
 
+OUTCOMES = frozenset({State.DELIVERED, State.RELAYED, State.FAILED, State.DEFERRED})
+
+
 @dataclass(slots=True)
 class Changes:
     """What one commit writes: recipients as they stand now, what is settled, and where the rest goes on."""
@@ -47,6 +50,7 @@ class Changes:
     held: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     owed: dict[NoticeKind, list[Owed]] = field(default_factory=dict)
+    outcomes: list[str] = field(default_factory=list)  # numbers of recipients of whom webhooks may be told
 
     def add(self, other: "Changes") -> None:
         """Take over what other stages have written for the same group."""
@@ -57,12 +61,16 @@ class Changes:
         self.schedule += other.schedule
         self.held += other.held
         self.forget += other.forget
+        self.outcomes += other.outcomes
         for kind, owed in other.owed.items():
             self.owed.setdefault(kind, []).extend(owed)
 
     def put(self, recipient: Recipient) -> None:
         """Keep a recipient as it stands now."""
-        self.recipients[number_of(recipient.id)] = encode(Recipient, recipient)
+        number = number_of(recipient.id)
+        self.recipients[number] = encode(Recipient, recipient)
+        if recipient.state in OUTCOMES:
+            self.outcomes.append(number)
 
     def to_place(self, stage: str, group: str, payload: bytes) -> None:
         """Hand a group over to a message-level stage, with the item it takes."""
@@ -96,8 +104,11 @@ class Changes:
         """Keep a group back until an operator releases it."""
         self.held.append({"group": group, "at": milliseconds(at)})
 
-    def json(self, notices: str) -> bytes:
-        """Write the form that the script reads; `notices` is the stage that rules on what is owed."""
+    def json(self, notices: str, tell: int = 0) -> bytes:
+        """Write the form that the script reads.
+
+        `notices` is the stage that rules on what is owed; `tell` how many outcomes are kept for webhooks (0: none).
+        """
         owed = [
             {
                 "list": f"place:{notices}", "group": owed_group(one), "nudge": notices, "owed": True,
@@ -114,6 +125,7 @@ class Changes:
                 "schedule": self.schedule,
                 "hold": self.held,
                 "forget": self.forget,
+                **({"tell": tell, "outcomes": list(dict.fromkeys(self.outcomes))} if tell else {}),
             },
         )
 

@@ -60,12 +60,14 @@ class Ledger:
         notices: str = "bounce",
         retention: timedelta = timedelta(minutes=10),
         bodies: Bodies | None = None,
+        outcomes: int = 0,  # of recipients, how many are kept for webhooks
     ) -> None:
         self.redis = redis
         self.prefix = prefix
         self.first = first
         self.notices = notices
         self.bodies = bodies
+        self._outcomes = outcomes
         self._retention = int(retention.total_seconds())
         texts = {path.stem: path.read_bytes() for path in _LUA.glob("*.lua")}
         shared = texts.pop("places")
@@ -137,7 +139,7 @@ class Ledger:
         shares: list[list[object]] = [[]]
         size = 0
         for group, changes in settled:
-            json = changes.json(self.notices)
+            json = changes.json(self.notices, self._outcomes)
             size += len(json)
             if size > COMMITTED and shares[-1]:
                 shares.append([])
@@ -373,6 +375,7 @@ class Ledger:
             encode(Owed, owed) if owed else "",
             self._retention,
             self.notices,
+            self._outcomes,
         )
         outcome, _, at = result.decode().partition(" ")
         if at:

@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
 from ops.cli.config import TABLES
@@ -72,7 +72,7 @@ def kind_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return ", ".join(f"`{value}`" for value in annotation)
     if issubclass(annotation, BaseModel):
         return "table"
-    words = {bool: "true or false", int: "number", float: "number", str: "text", Path: "path"}
+    words = {bool: "true or false", int: "number", float: "number", str: "text", SecretStr: "text", Path: "path"}
     return words.get(annotation, str(annotation.__name__)) + _bounds(metadata)
 
 

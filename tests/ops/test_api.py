@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from redis import Redis
 
+from ops.api.table import OPERATIONS
 from tests.needs import free_port
 from tests.ops.conftest import Run
 from tests.ops.manual_pages import SCHEMA
@@ -275,6 +276,14 @@ def test_scopes_and_revoked_tokens(client: Client, kept: Run, server: Server) ->
         assert problem(api.get("/v1/exclusions"), 401)
 
 
+def test_no_operation_is_open(server: Server) -> None:
+    """Every operation of the table answers 401 to those who have no token, whatever else is wrong with the request."""
+    with httpx.Client(base_url=server.url) as api:
+        for operation in OPERATIONS:
+            path = operation.path.replace("{id}", "X").replace("{pattern}", "*@example.com")
+            assert problem(api.request(operation.method, path), 401)
+
+
 def test_guessing_is_slowed(client: Client) -> None:
     """After ten wrong tokens a peer hears 429 with the time to wait, while a right token is heard all the same."""
     with client("read") as api:
@@ -429,22 +438,23 @@ def test_without_a_token_it_does_not_listen_beyond_loopback(kept: Run) -> None:
 
 
 def test_back_pressure_is_503(client: Client, kept: Run) -> None:
-    """A full queue answers 503 with the time to wait and takes nothing; with room again it takes mail again."""
+    """A full queue answers 503 with the time to wait and names what it had kept; with room again it takes mail again."""
     with client("send", "queue") as api:
-        assert api.post("/v1/messages", json={"messages": [NEW] * (MOST - 5)}).status_code == 202
-        key = {"Idempotency-Key": "when full"}
-        answer = api.post("/v1/messages", json={"messages": [NEW] * 20}, headers=key)
-        told = problem(answer, 503)
-        assert answer.headers["retry-after"] == "30"
-        assert len(told["accepted"]) == 5
-        assert len(rows(kept)) == MOST
-        assert api.post("/v1/queue/drop", json={"all": True, "confirm": MOST}).json()["counts"]["moved"] == MOST
+        answers = [api.post("/v1/messages", json={"messages": [NEW] * 20})]
+        while answers[-1].status_code == 202:
+            answers.append(api.post("/v1/messages", json={"messages": [NEW] * 20}))
+        told = problem(answers[-1], 503)
+        assert answers[-1].headers["retry-after"] == "30"
+        held = len(rows(kept))  # near the limit: between two looks the door reckons
+        assert MOST // 2 < held < 2 * MOST
+        assert len(told["accepted"]) == held - 20 * (len(answers) - 1)
+        assert api.post("/v1/queue/drop", json={"all": True, "confirm": held}).json()["counts"]["moved"] == held
         asyncio.run(until(lambda: api.post("/v1/messages", json=NEW).status_code == 202))
 
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
-    "response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth"
+    "response_schema_conformance,negative_data_rejection,unsupported_method"
 )
 
 

@@ -1,7 +1,8 @@
 -- Make the verdicts on claimed groups true, each all or nothing, if the lease is still ours.
 -- ARGV: prefix, token, retention (s), then for each group its name and its changes (JSON):
 --   recipients {number: json}, added [number...], settled n,
---   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash]
+--   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash],
+--   where webhooks are told: tell (how many outcomes are kept at most), outcomes [number...]
 -- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, at, nudge, nudge, ...}, where
 -- `at` is when the message was accepted (ms) if it is settled now and its content is not in Redis, else ''.
 local p, token = ARGV[1], ARGV[2]
@@ -25,6 +26,7 @@ local function commit(group, json)
   for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end
   for number, value in pairs(c.recipients) do redis.call('HSET', key, 'r:' .. number, value) end
   for _, hash in ipairs(c.forget) do redis.call('HDEL', p .. hash, group) end
+  for _, number in ipairs(c.outcomes or {}) do tell(id, number, c.recipients[number], c.tell) end
   local out = {1, 0, ''}
   for _, entry in ipairs(c.push) do
     push('RPUSH', entry.list, entry.group)

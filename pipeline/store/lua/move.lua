@@ -1,6 +1,7 @@
 -- An operator's hand: take one recipient out of where it stands and put it elsewhere. A claimed recipient is busy.
 -- ARGV: prefix, message id, number, target ('route' | 'held' | 'failed' | 'dropped'), now (ms), recipient JSON,
---       place of the first stage, owed group or '', owed payload, retention (s), stage of notices.
+--       place of the first stage, owed group or '', owed payload, retention (s), stage of notices,
+--       how many outcomes are kept for webhooks (0: none).
 -- Returns 'moved', 'busy' (claimed, or no longer as the recipient JSON knows it), 'settled' or 'unknown'; 'moved <at>' if
 -- the message, accepted at that time (ms), is settled now and its content is not in Redis.
 local p, id, number, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -54,6 +55,7 @@ elseif target == 'held' then
   redis.call('HSET', p .. 'held', single, ARGV[5])
   stand('held', single)
 else
+  if tonumber(ARGV[12]) > 0 then tell(id, number, ARGV[6], ARGV[12]) end
   redis.call('HDEL', key, 'w:' .. number)
   local change = -1
   if ARGV[8] ~= '' then

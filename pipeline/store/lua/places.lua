@@ -36,6 +36,11 @@ local function push(where, list, group)
   local destination = string.match(list, '^ready:(.*)$')
   if destination then redis.call('SADD', ARGV[1] .. 'destinations', destination) end
 end
+-- Keep what became of a recipient for those who are told of it over HTTP, numbered, so that they see when one is missing.
+local function tell(id, number, recipient, most)
+  redis.call('XADD', ARGV[1] .. 'outcomes', 'MAXLEN', '~', most, '*', 'id', id .. '/' .. number, 'recipient', recipient,
+    'number', redis.call('INCR', ARGV[1] .. 'outcomes-number'))
+end
 -- Give all that a claim holds back to the head of the lists that it came from, in order, and end it.
 local function back(token)
   local claim = ARGV[1] .. 'claim:' .. token

@@ -59,12 +59,14 @@ EXPLAINED = (
         lambda case, _verdict, _outcome: _damaged(case, "says NXDOMAIN")),
     Why("secure", "bogus", "labels that lead out of the zone, or denials made from a wildcard: RFC 4034 3.1.3, RFC 4035 5.3",
         lambda case, _verdict, _outcome: _damaged(case, "fewer labels")),
+    Why("secure", "bogus", "DS records that a wildcard stands for mean nothing: RFC 4592 4.6",
+        lambda case, _v, outcome: _damaged(case, "signature of another set") and "from a wildcard" in outcome.why),
     Why("secure", "bogus", "DS records with SHA-1 do not count beside others with SHA-256: RFC 4509 3",
         lambda case, _verdict, _outcome: _damaged(case, "one more DS", "wrong DS of SHA-256")),
     Why("insecure", "bogus", "the same", lambda case, _v, _o: _damaged(case, "one more DS", "wrong DS of SHA-256")),
     Why("insecure", "bogus", "NSEC3 records of one proof must have the same salt and iterations: RFC 5155 8.2",
         lambda case, _verdict, _outcome: _damaged(
-            case, "many iterations", "other iterations", "altered salt", "altered iterations")),
+            case, "many iterations", "other iterations", "other salt", "altered salt", "altered iterations")),
     Why("insecure", "bogus", "the same, where the proof would have been an opt-out",
         lambda case, _verdict, _outcome: _damaged(case, "fewer labels")),
     Why("insecure", "bogus", "an encloser that claims NS without SOA is a cut and proves nothing below: RFC 5155 8.3, 6840 4.1",
@@ -80,7 +82,8 @@ EXPLAINED = (
     Why("insecure", "bogus", "the same", lambda case, _verdict, _outcome: _is_alias(case)),
     # Believed more than by Unbound:
     Why("bogus", "insecure", "below an insecure cut nothing need be signed, whoever signed it: RFC 4035 4.3",
-        lambda case, _v, outcome: _damaged(case, "signed by the zone above") and "without DS records" in outcome.why),
+        lambda case, _v, outcome: _damaged(case, "signed by the zone above", "denial from above")
+        and "without DS records" in outcome.why),
     Why("bogus", "insecure", "a signed proof of a cut without DS makes that name insecure, asked for NS too: RFC 4035 5.2",
         lambda case, _v, outcome: _damaged(case, "denial says there is a cut") and case.rdtype == "NS"
         and "without DS records" in outcome.why),

@@ -5,9 +5,11 @@ import base64
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from redis import Redis
 
 from ops.api.table import OPERATIONS
+from tests.delivery.certificates import authority, leaf
 from tests.needs import free_port
 from tests.ops.conftest import Run
 from tests.ops.manual_pages import SCHEMA
@@ -60,19 +63,25 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="module")
-def server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one process for all tests."""
-    place = tmp_path_factory.mktemp("api")
+@contextmanager
+def running(place: Path, redis_url: str, **more: str) -> Iterator[Server]:
+    """Run a process of it; it ends well when asked."""
     port, log = free_port(), place / "log.jsonl"
     command = [sys.executable, "-m", "ops.cli", "api"]
-    with subprocess.Popen(command, env=environ_of(port, log, redis_url), cwd=place) as process:
+    with subprocess.Popen(command, env=environ_of(port, log, redis_url, **more), cwd=place) as process:
         try:
             asyncio.run(until(lambda: _answers(port) or process.poll() is not None))
             yield Server(port, log, redis_url)
         finally:
             process.terminate()
             assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run one process for all tests."""
+    with running(tmp_path_factory.mktemp("api"), redis_url) as one:
+        yield one
 
 
 Client = Callable[..., httpx.Client]
@@ -435,6 +444,23 @@ def test_without_a_token_it_does_not_listen_beyond_loopback(kept: Run) -> None:
     refused = kept("api", **open_, **proxied)
     assert refused.exit_code == 1
     assert "there is no token: make one first, with danepipe token add" in refused.stderr
+
+
+def test_https_and_the_proxies_that_are_believed(kept: Run, redis_url: str, tmp_path: Path) -> None:
+    """With a certificate it speaks HTTPS alone; `X-Forwarded-For` counts from `trust_proxy`, and then names the peer."""
+    identity = str(leaf("127.0.0.1").pem)
+    tls = {"API__CERTIFICATE": identity, "API__KEY": identity, "API__TRUST_PROXY": "127.0.0.0/8"}
+    with running(tmp_path, redis_url, **tls) as server:
+        context = ssl.create_default_context(cafile=str(authority().pem))
+        context.check_hostname = False
+        with httpx.Client(base_url=server.url.replace("http:", "https:"), verify=context) as api:
+            assert problem(api.get("/v1/exclusions", headers={"X-Forwarded-For": "192.0.2.7"}), 401)
+        assert server.events("api.request")[-1]["peer"] == "192.0.2.7"
+        with httpx.Client(base_url=server.url) as api, pytest.raises(httpx.TransportError):
+            api.get("/docs")
+    wrong = kept("api", API__LISTEN="127.0.0.1:0", API__CERTIFICATE=str(tmp_path / "log.jsonl"), API__KEY=identity)
+    assert wrong.exit_code == 1
+    assert "are no certificate with its key" in wrong.stderr
 
 
 def test_back_pressure_is_503(client: Client, kept: Run) -> None:

@@ -44,13 +44,12 @@ end
 -- Give all that a claim holds back to the head of the lists that it came from, in order, and end it.
 local function back(token)
   local claim = ARGV[1] .. 'claim:' .. token
+  if redis.call('EXISTS', claim) == 0 then return {} end
   local groups = redis.call('HGETALL', claim)
   for i = #groups - 1, 1, -2 do
     if groups[i] ~= '' then push('LPUSH', groups[i + 1], groups[i]) end
   end
-  if #groups > 0 then
-    redis.call('DEL', claim)
-    redis.call('ZREM', ARGV[1] .. 'claims', token)
-  end
+  redis.call('DEL', claim)
+  redis.call('ZREM', ARGV[1] .. 'claims', token)
   return groups
 end

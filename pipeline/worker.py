@@ -123,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meter.begin("work")
         actors.broker.emit_after("process_boot")  # where Dramatiq's own counting begins
     settle()
+    actors.process.grace = options.grace
     worker = Worker(
         actors.broker,
         queues=set(options.queue) or None,

@@ -1,8 +1,9 @@
 """One question to one resolver, over the wire: UDP with EDNS 1232 and DO, TCP when the answer was cut off.
 
-`exchange` returns the response whatever its RCODE says. Where there is none it raises `NoResponse`, which says how it
-failed. Each query has a random id and a socket of its own, that is a random port, to which the system passes only what
-comes from the resolver; a datagram whose id or question does not fit is passed over.
+`exchange` returns the response whatever its RCODE says, and `fetch` its octets, from which the message is made only
+where it is needed. Where there is none they raise `NoResponse`, which says how it failed. Each query has a random id
+and a socket of its own, that is a random port, to which the system passes only what comes from the resolver; a datagram
+whose id or question does not fit is passed over.
 """
 
 import asyncio
@@ -83,6 +84,21 @@ def system_servers(path: Path = Path("/etc/resolv.conf")) -> tuple[Server, ...]:
     return tuple(servers)
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The octets of a response to our question that is not cut off; what they hold is not read yet."""
+
+    server: Server
+    wire: bytes
+
+    def message(self) -> dns.message.Message:
+        """Read them. Raises `NoResponse`."""
+        try:
+            return dns.message.from_wire(self.wire)
+        except (dns.exception.DNSException, ValueError) as error:
+            raise _malformed(self.server, error) from error
+
+
 async def exchange(
     server: Server,
     question: Question,
@@ -92,9 +108,30 @@ async def exchange(
     most_records: int = 4 * 65_535,
     only_tcp: bool = False,
 ) -> dns.message.Message:
+    """Ask, and read the response. Takes and raises what `fetch` does."""
+    response = await fetch(
+        server,
+        question,
+        patience=patience,
+        checking_disabled=checking_disabled,
+        most_records=most_records,
+        only_tcp=only_tcp,
+    )
+    return response.message()
+
+
+async def fetch(
+    server: Server,
+    question: Question,
+    *,
+    patience: float,
+    checking_disabled: bool = False,
+    most_records: int = 4 * 65_535,
+    only_tcp: bool = False,
+) -> Response:
     """Ask and wait for at most `patience` seconds for UDP and again for TCP. Raises `NoResponse`.
 
-    A message with more than `most_records` records is not read.
+    A message with more than `most_records` records is refused unread.
     """
     query = _query(question, checking_disabled=checking_disabled)
     try:
@@ -105,20 +142,23 @@ async def exchange(
         if only_tcp or _flags(wire) & dns.flags.TC:
             async with asyncio.timeout(patience):
                 wire = await _over_tcp(server, query)
-        if sum(_COUNTS.unpack_from(wire, 6)) > most_records:
-            raise NoResponse(Failure.INDETERMINATE, f"{server} answered with more than {most_records} records")
-        response = dns.message.from_wire(wire)
     except TimeoutError as error:  # an OSError, too
         raise NoResponse(Failure.TIMEOUT, f"{server} did not answer within {patience:g} s") from error
-    except (dns.exception.DNSException, ValueError) as error:
-        raise NoResponse(Failure.MALFORMED, f"{server} answered with what is no DNS message: {error!r}") from error
+    except ValueError as error:
+        raise _malformed(server, error) from error
     except EOFError as error:
         raise NoResponse(Failure.TRUNCATED, f"{server} cut the answer off, over TCP as well") from error
     except OSError as error:
         raise NoResponse(Failure.NETWORK, f"{server} cannot be reached: {error}") from error
-    if response.flags & dns.flags.TC:
+    if sum(_COUNTS.unpack_from(wire, 6)) > most_records:
+        raise NoResponse(Failure.INDETERMINATE, f"{server} answered with more than {most_records} records")
+    if _flags(wire) & dns.flags.TC:
         raise NoResponse(Failure.TRUNCATED, f"{server} cut the answer off, over TCP as well")
-    return response
+    return Response(server, wire)
+
+
+def _malformed(server: Server, error: Exception) -> NoResponse:
+    return NoResponse(Failure.MALFORMED, f"{server} answered with what is no DNS message: {error!r}")
 
 
 def _query(question: Question, *, checking_disabled: bool) -> bytes:

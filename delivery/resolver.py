@@ -27,7 +27,8 @@ from delivery.dnssec.limits import DEFAULT, Rules
 from delivery.doubt import doubt
 from delivery.kept import Kept, Key, SharedCache
 from delivery.local import LocalSettings, LocalValidator
-from delivery.nameserver import NoResponse, Server, exchange, system_servers
+from delivery.nameserver import NoResponse, Server, exchange, fetch, system_servers
+from delivery.plain import read_plain
 from delivery.responses import Lifetimes, extended_errors, failure_of, rcode_failure, read
 from delivery.trust import Canary, Examination, Expected, Source, examine_as
 from delivery.zonekeys import SharedKeys
@@ -258,21 +259,26 @@ class Resolver:
     async def _by_word(self, server: Server, question: Question, *, secured: bool) -> Answer:
         """Ask a resolver whose AD bit is believed, if `secured`."""
         patience = self._settings.timeout.total_seconds()
-        lifetimes = self._settings.lifetimes
+        lifetimes, source = self._settings.lifetimes, str(server)
         until = self._now() + lifetimes.failed
         try:
-            response = await exchange(server, question, patience=patience)
+            fetched = await fetch(server, question, patience=patience)
+            now = self._now()
+            plain = read_plain(question, fetched.wire, secured=secured, now=now, lifetimes=lifetimes, source=source)
+            if plain is not None:
+                return plain
+            response = fetched.message()
         except NoResponse as error:
-            return Failed(question, error.failure, str(error), until, resolver=str(server))
+            return Failed(question, error.failure, str(error), until, resolver=source)
         failure = failure_of(response)
         errors = extended_errors(response)
         if failure is None:
             authentic = secured and bool(response.flags & dns.flags.AD)
-            return read(question, response, secure=authentic, now=self._now(), lifetimes=lifetimes, source=str(server))
+            return read(question, response, secure=authentic, now=now, lifetimes=lifetimes, source=source)
         text = f"{server} answered {dns.rcode.to_text(response.rcode())}" + "".join(
             f", EDE {error.code} ({ede_text(error.code)}{': ' if error.text else ''}{error.text})" for error in errors
         )
-        made = Failed(question, failure, text, until, errors, (), str(server))
+        made = Failed(question, failure, text, until, errors, (), source)
         if failure is not Failure.SERVFAIL:
             return made
         return await self._bogus_or_broken(server, question, made)

@@ -116,15 +116,25 @@ def _proof(response: dns.message.Message) -> list[dns.rrset.RRset]:
 
 
 def _expiry(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset, now: datetime) -> datetime:
-    """End the life of records with their TTL, or with their signature if that is sooner (RFC 4035 section 5.3.3)."""
-    until = now + timedelta(seconds=rrset.ttl)
+    """End the life of records with their TTL, or with their signature if that is sooner."""
     wanted = (rrset.name, dns.rdatatype.RRSIG, rrset.rdtype)
-    for signatures in section:
-        if (signatures.name, signatures.rdtype, signatures.covers) != wanted:
-            continue
-        last = max(datetime.fromtimestamp(signature.expiration, tz=now.tzinfo) for signature in signatures)
-        until = min(until, max(last, now))
-    return until
+    lasts = [
+        max(signature.expiration for signature in signatures)
+        for signatures in section
+        if (signatures.name, signatures.rdtype, signatures.covers) == wanted
+    ]
+    return end_of_life(rrset.ttl, min(lasts, default=None), now)
+
+
+def end_of_life(ttl: int, expiration: int | None, now: datetime) -> datetime:
+    """End the life of records with their TTL in seconds, or with their signature (RFC 4035 section 5.3.3).
+
+    `expiration` is that of the signature over them which lasts longest, in seconds since 1970.
+    """
+    until = now + timedelta(seconds=ttl)
+    if expiration is None:
+        return until
+    return min(until, max(datetime.fromtimestamp(expiration, tz=now.tzinfo), now))
 
 
 def _denial_ttl(response: dns.message.Message) -> timedelta:

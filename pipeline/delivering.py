@@ -129,6 +129,7 @@ class Deliverer(Deferrer):
     ) -> None:  # fmt: skip
         tools, planned, token = self._tools, handed.planned, lease.token
         deadline = tools.now() + tools.limits.fair_time
+        stands = False  # a session, which may wait: what comes later is not to be judged by hosts that failed before
         if handed.until is not None:  # as long as the plan may be used
             deadline = min(deadline, handed.until)
 
@@ -138,7 +139,7 @@ class Deliverer(Deferrer):
                     if self.ending or tools.now() > deadline:
                         return
                     idle = min(policy.limits.idle, deadline - tools.now()).total_seconds()
-                    idle *= not rests_on_error(planned.plan)  # what comes later may have a better plan
+                    idle *= stands and not rests_on_error(planned.plan)  # what comes later may have a better plan
                     count, asked = min(left, tools.limits.hand), lease.asked()
                     if not await self._take(stage, planned.plan, token, count, policy, held, idle):
                         return
@@ -176,6 +177,7 @@ class Deliverer(Deferrer):
             behind = Behind()
             try:
                 async for attempt in attempts:
+                    stands = attempt.transaction is not None
                     await self._judge(stage, token, planned, policy, attempt, under_way, behind)
             finally:
                 await behind.end()

@@ -12,10 +12,11 @@ import pytest
 from pipeline.config import load
 from pipeline.gates import site_of
 from pipeline.parking import Parking, Places
-from pipeline.store.gates import GateStore
+from pipeline.store.gates import GateStore, Pauses
+from pipeline.store.ledger import Ledger
 from stages.destination import Destination, RouteKind
 from stages.plan import Host, Plan
-from tests.delivery.mailhost import SILENCE, MailHost, Script
+from tests.delivery.mailhost import DROP, SILENCE, MailHost, Script
 from tests.delivery.test_courier import CLEAR, hosts, plan
 from tests.pipeline.yard import Yard, limited, logged
 from tests.stages.make import NOW
@@ -182,3 +183,26 @@ def test_limits_differ_for_some_domains(tmp_path: Path) -> None:
         load(file, {}).policy_for(Destination(RouteKind.MX, name, 25)) for name in ("a.example", "slow.example")
     ]
     assert [(one.limits.rate, one.limits.site_connections) for one in policies] == [(None, 40), (0.5, 2)]
+
+
+@pytest.mark.parametrize(("greeting", "idle"), [("220 mail.test ESMTP", 0.2), (DROP, 25.0)])
+async def test_only_a_connection_that_stands_waits_for_mail(redis: Any, path: Path, greeting: str, idle: float) -> None:
+    """`limits.idle`: a connection waits so long and no longer; where no host could be reached, nothing is waited for.
+
+    So mail that comes later, or that an operator releases, is tried, and not judged by a try that was before it.
+    """
+    parking = Parking(Ledger(redis))
+    policy = limited(idle=timedelta(seconds=idle))
+    yard = Yard(redis, path, policy=policy, pauses=Pauses(timedelta(0)), parking=parking)
+    listening = asyncio.create_task(parking.run())
+    async with asyncio.timeout(10), hosts(Script(greeting=greeting)) as running:
+        while not parking._listening:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        to = plan(running, CLEAR)
+        await yard.ready(to, "M1")
+        await yard.job(to)
+        await yard.ready(to, "M2")
+        await yard.job(to)
+        assert len(running[0].seen) == 2
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)

@@ -1,9 +1,10 @@
 """One run of the demonstration, with things that go wrong beside it, writes every documented event, each by its schema.
 
-The lab runs with all its domains; then, one after the other: a client says what is refused, an operator holds mail and
-excludes a recipient, Redis is made unsafe, content is lost, a host comes back, a kept DNS answer is damaged, a plug-in
-raises, a worker is silent for longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver
-vouches for bogus data, says more than anybody has to read, goes away and comes back.
+The lab runs with all its domains; then, one after the other: a client says what is refused, new mail finds no memory, a
+program sends over HTTP and the server that is told of it is away, an operator holds mail and excludes a recipient, Redis
+is made unsafe, content is lost while a host comes back, a kept DNS answer is damaged, a plug-in raises, a worker is
+silent for longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus
+data, says more than anybody has to read, goes away and comes back.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from typing import Any
 
 import aiosmtplib
 import dns.name
+import httpx
 import jsonschema
 import pytest
 from redis.asyncio import Redis
@@ -39,6 +41,7 @@ from tests.delivery.mailhost import Script, mailhost
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
 from tests.needs import free_port, redis_server
+from tests.ops.test_webhooks import SECRET, Far, listening
 from tests.plugin.install import install
 from tests.validating import validated_lab
 
@@ -59,6 +62,8 @@ class Scene:
     redis: Redis
     liar: Liar  # stands before the resolver of the lab
     suspended: Path  # the list that the plug-in reads
+    api: str  # where the HTTP API is
+    far: Far  # the server that is told of outcomes
 
     def events(self, event: str = "", **wanted: object) -> list[Mapping[str, Any]]:
         """Give the events of the log so far, of one kind and with some values if that is asked."""
@@ -78,12 +83,14 @@ class Scene:
         """Wait for something else that other processes do."""
         await until(condition, PATIENCE)
 
-    async def command(self, *arguments: str) -> int:
-        """Run a command of danepipe; returns its exit status."""
+    async def command(self, *arguments: str) -> str:
+        """Run a command of danepipe, which does well; returns what it prints."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments, stdout=asyncio.subprocess.DEVNULL
+            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments, stdout=asyncio.subprocess.PIPE
         )
-        return await process.wait()
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        return printed.decode().strip()
 
     async def mail(self, recipient: str) -> None:
         """Send a message."""
@@ -102,22 +109,23 @@ class Scene:
 
 @pytest.fixture
 async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    """Start the lab and danepipe with one worker, short leases, frequent self-tests and the plug-in in its place."""
+    """Start the lab and danepipe with one worker, short leases and pauses, frequent self-tests and the plug-in."""
     redis_server()
+    monkeypatch.setenv("dramatiq_restart_delay", "500")  # ms after which a consumer that lost Redis looks again
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{install(tmp_path / 'site')}")
     monkeypatch.setenv("SUSPENDED_SENDERS", str(tmp_path / "suspended.txt"))
-    async with validated_lab(tmp_path / "lab", with_sender(ALL), "both") as lab:
+    async with validated_lab(tmp_path / "lab", with_sender(ALL), "both") as lab, listening() as far:
         liar = Liar(Server.parse(lab.resolver).port)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
         lab.resolver = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
-        async with _up(lab, liar, tmp_path) as made:
+        async with _up(lab, liar, far, tmp_path) as made:
             yield made
         transport.close()
 
 
 @asynccontextmanager
-async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
-    port, log = free_port(), directory / "danepipe.log"
+async def _up(lab: Lab, liar: Liar, far: Far, directory: Path) -> AsyncIterator[Scene]:
+    port, api, log = free_port(), f"127.0.0.1:{free_port()}", directory / "danepipe.log"
     config = lab.write_config(
         directory / "danepipe.toml",
         more={
@@ -130,11 +138,17 @@ async def _up(lab: Lab, liar: Liar, directory: Path) -> AsyncIterator[Scene]:
             "own": {"domains": ["ee-311.lab", "mismatch.lab", "ta-211.lab", "down.lab"], "warn": "40d"},
             "exclude": [{"pattern": "nobody@ee-311.lab", "until_passing": True}, *lab.settings()["exclude"]],
             "pipeline": {"stages": ["route", "suspend", "exclude", "resolve", "deliver", "bounce"]},
+            "circuit": {"pause": "3s"},
+            "api": {"listen": api},
+            "webhook": [
+                {"url": f"http://127.0.0.1:{far.port}/", "secret": SECRET},
+                {"url": "http://127.0.0.1:1/", "secret": SECRET, "give_up": "0s"},  # where nobody listens
+            ],
         },
     )
     async with danepipe_up(config, port) as pid:
         client = Redis(unix_socket_path=str(socket_path(directory / "var")))
-        yield Scene(lab, config, port, pid, log, client, liar, directory / "suspended.txt")
+        yield Scene(lab, config, port, pid, log, client, liar, directory / "suspended.txt", f"http://{api}", far)
         await client.aclose()
 
 
@@ -144,11 +158,12 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     rows = await watch(scene.lab, Fates(scene.log), ALL, PATIENCE)
     assert [(row.address, row.fate) for row in rows if not row.agrees] == []
     await _refused_at_the_door(scene)
+    await _the_door_closes(scene)
+    await _a_program_sends(scene)
     await scene.written("exclusion.passes", pattern="nobody@ee-311.lab")
     await scene.written("exclusion.changed", who="clock")
     await _an_operator_steps_in(scene)
-    await _content_is_lost(scene)
-    await _a_host_comes_back(scene)
+    await asyncio.gather(_content_is_lost(scene), _a_host_comes_back(scene))
     await _a_kept_answer_is_damaged(scene)
     await _a_gatherer_raises(scene)
     await _a_worker_is_silent(scene)
@@ -159,6 +174,8 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     await _the_resolver_says_too_much(scene)
     await _the_resolver_goes_away(scene)
     await scene.seen(lambda: scene.arrived("third@ee-311.lab"))
+    for event in ("webhook.failed", "webhook.missed"):
+        await scene.written(event)
     os.kill(scene.up, signal.SIGTERM)
     await scene.written("process.stopped", role="up")
     events = scene.events()
@@ -186,11 +203,44 @@ async def _refused_at_the_door(scene: Scene) -> None:
     await scene.written("message.refused")
 
 
+async def _the_door_closes(scene: Scene) -> None:
+    """Leave new mail no memory for a while."""
+    used = (await scene.redis.info("memory"))["used_memory"]
+    await scene.redis.config_set("maxmemory", used + 1_000_000)
+
+    async def refused() -> None:
+        while not scene.events("accept.pressure", level="error"):
+            with contextlib.suppress(aiosmtplib.SMTPDataError):
+                await scene.mail("pressed@nowhere.lab")
+
+    await asyncio.wait_for(refused(), PATIENCE)
+    await scene.redis.config_set("maxmemory", 0)
+
+
+async def _a_program_sends(scene: Scene) -> None:
+    """Send over HTTP, and let the server that is told of it take nothing more; what it was to hear of falls behind."""
+    await scene.seen(lambda: scene.far.told)  # what comes before the first thing that it takes, it does not miss
+    scene.far.statuses = [503] * 1000
+    secret = await scene.command("token", "add", "program", "--scope", "send")
+    await scene.written("api.started")
+    async with httpx.AsyncClient(base_url=scene.api, headers={"Authorization": f"Bearer {secret}"}) as client:
+        message = {
+            "sender": "sender@sender.lab",
+            "recipients": ["program@ee-311.lab"],
+            "message": "Subject: x\r\n\r\nx",
+        }
+        assert (await client.post("/v1/messages", json=message)).status_code == 202
+    await scene.written("webhook.deferred")
+    await scene.redis.xtrim("dp:outcomes", maxlen=0, approximate=False)
+    for event in ("api.request", "token.changed"):
+        await scene.written(event)
+
+
 async def _an_operator_steps_in(scene: Scene) -> None:
     await scene.redis.config_set("appendfsync", "everysec")
-    assert await scene.command("queue", "hold", "--domain", "down.lab", "--reason", "asked to wait") == 0
+    await scene.command("queue", "hold", "--domain", "down.lab", "--reason", "asked to wait")
     await scene.redis.config_set("appendfsync", "always")
-    assert await scene.command("exclude", "add", "*@nowhere.lab", "--expires", "1d") == 0
+    await scene.command("exclude", "add", "*@nowhere.lab", "--expires", "1d")
     for event in ("redis.unsafe", "queue.action", "exclusion.changed"):
         await scene.written(event)
 
@@ -199,7 +249,7 @@ async def _a_host_comes_back(scene: Scene) -> None:
     await scene.written("circuit.opened", host="mx.down.lab")
     context = leaf("old.down.lab").server()
     async with mailhost(Script(context=context), scene.lab.address_of("down.lab"), scene.lab.smtp_port):
-        assert await scene.command("queue", "release", "--domain", "down.lab") == 0
+        await scene.command("queue", "release", "--domain", "down.lab")
         await scene.written("circuit.closed", host="mx.down.lab")
         await scene.written("dane.parked", host="mx.down.lab")
         (placed,) = [one for one in scene.lab.placed if one.scenario.domain == "down.lab"]
@@ -224,7 +274,7 @@ async def _content_is_lost(scene: Scene) -> None:
         if any(recipient.endswith("@servfail-tlsa.lab") for recipient in accepted["recipients"]):
             for body in content.glob(f"*/{accepted['message']}.*"):
                 body.unlink()
-    assert await scene.command("queue", "bounce", "--domain", "servfail-tlsa.lab") == 0
+    await scene.command("queue", "bounce", "--domain", "servfail-tlsa.lab")
     await scene.written("body.gone")
     orphan, stuck = (FileStore(content)._path(name) for name in _named(content, "00", "01"))
     orphan.write_bytes(b"x")
@@ -250,7 +300,7 @@ async def _a_gatherer_raises(scene: Scene) -> None:
     await scene.written("stage.error", stage="suspend")
     scene.suspended.write_text("")
     broke = scene.events("stage.error", stage="suspend")[0]
-    assert await scene.command("queue", "retry", broke["group"].partition("/")[0]) == 0
+    await scene.command("queue", "retry", broke["group"].partition("/")[0])
     await scene.seen(lambda: scene.arrived("first@ee-311.lab"))
 
 
@@ -291,16 +341,14 @@ async def _a_nudge_is_lost(scene: Scene) -> None:
     await scene.mail("third@ee-311.lab")
     await scene.written("nudge.failed")
     await scene.written("log.library")
-    await scene.redis.delete("dp:dramatiq:route")
+    # as if the time were over for which a nudge is taken to be on its way
+    await scene.redis.delete("dp:dramatiq:route", "dp:nudge:route")
 
 
 async def _redis_dies(scene: Scene) -> None:
-    """Kill Redis while its supervisor is stopped, so that it is away until the others have seen it."""
-    redis = int((await scene.redis.info("server"))["process_id"])
-    os.kill(scene.up, signal.SIGSTOP)
-    os.kill(redis, signal.SIGKILL)
+    """Kill Redis: the clock, which looks twice a second, sees that before it is started again."""
+    os.kill(int((await scene.redis.info("server"))["process_id"]), signal.SIGKILL)
     await scene.written("redis.unavailable", role="clock")
-    os.kill(scene.up, signal.SIGCONT)
     await scene.written("redis.started", 2)
     await scene.written("redis.restored")
 

@@ -41,8 +41,8 @@ class Rule:
 
     `senders` may hold `<>` for the null sender. `sources` holds networks of the client (`192.0.2.0/24`) or ways in
     (`smtp`, `send`, `sendmail`, `api`, `bounce`). `host` is a name or an address; an `mx` rule may name the domain
-    whose MX to use. `port` None is the table's. `tls` None means DANE, but for submission ports `encrypt` and for local routes
-    `may`. `text` is what a `refuse` rule tells the sender.
+    whose MX to use. `port` None is the table's. `tls` None means DANE, but for submission ports `encrypt` and for local
+    routes `may`. `text` is what a `refuse` rule tells the sender.
     """
 
     name: str

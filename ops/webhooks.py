@@ -23,7 +23,7 @@ import orjson
 from pipeline import log
 from pipeline.store.outcomes import Aside, Outcome, OutcomeStore, Told
 from pipeline.tables import Webhook
-from stages.message import State
+from stages.message import State, message_of
 
 IDLE = 1.0  # seconds between two looks when there is nothing to tell
 HELD = 20.0  # seconds after which a process that waits says that it is still its turn
@@ -41,7 +41,7 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "id": outcome.place,
         "event": _KINDS[recipient.state],
-        "message": recipient.id.partition("/")[0],
+        "message": message_of(recipient.id),
         "recipient_id": recipient.id,
         "recipient": str(recipient.address),
         "state": str(recipient.state),

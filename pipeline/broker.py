@@ -17,7 +17,7 @@ import uvloop
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import AsyncIO, Callbacks, CurrentMessage, Middleware, Retries, ShutdownNotifications
+from dramatiq.middleware import AsyncIO, Callbacks, Middleware, Retries, ShutdownNotifications
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -186,7 +186,6 @@ def make_broker(
     """
     middleware: list[Middleware] = [
         EventLoop(),
-        CurrentMessage(),
         ShutdownNotifications(),
         Callbacks(),
         Retries(

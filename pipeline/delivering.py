@@ -27,7 +27,7 @@ from pipeline.store.content import ContentGone
 from pipeline.walk import Pace, Walk
 from stages.attempt import Attempt, HostAttempt
 from stages.contract import Planned, Stage
-from stages.message import Message, MessageId, RecipientId, State
+from stages.message import Message, MessageId, RecipientId, State, message_of
 from stages.plan import Plan
 from stages.policy import Policy
 from stages.reason import Reason
@@ -227,7 +227,7 @@ class Deliverer(Deferrer):
     ) -> None:  # fmt: skip
         if self._tools.rollover is not None:
             attempt = await self._tools.rollover.heard(planned.plan, attempt)
-        message_id = MessageId(attempt.recipients[0].partition("/")[0])
+        message_id = message_of(attempt.recipients[0])
         work = under_way[message_id]
         work.taken |= _taken(attempt)
         asked = set(attempt.recipients)

@@ -73,15 +73,9 @@ def exclusions(context: Context) -> Gatherer:
 
 def policy(context: Context) -> Gatherer:
     """Give the policy of a destination."""
-    made: dict[Destination, Policy] = {}
 
     async def gather(item: object) -> Policy:
-        destination = destination_of(item)
-        if destination not in made:
-            if len(made) > 100_000:
-                made.clear()
-            made[destination] = context.config.policy_for(destination)
-        return made[destination]
+        return context.config.policy_for(destination_of(item))
 
     return Gatherer(Policy, gather)
 

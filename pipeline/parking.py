@@ -9,7 +9,7 @@ among the jobs of its process; and only a destination that this process has serv
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
@@ -111,13 +111,16 @@ class Parking:
 
     async def pause(self, seconds: float) -> None:
         """Hold no place among the jobs of the process for a while, unless it is to end."""
+        with self._out_of_place(), suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+
+    @contextmanager
+    def _out_of_place(self) -> Iterator[None]:
         if self._places is not None:
             self._places.leave()
         try:
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
-        except TimeoutError:
-            return
+            yield
         finally:
             if self._places is not None:
                 self._places.take_back()
@@ -136,15 +139,10 @@ class Parking:
 
         Raises `StoreUnavailable`, `StoreFull`.
         """
-        if self._places is not None:
-            self._places.leave()
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return await self._ledger.unpark(key, token)
-        else:
+        with self._out_of_place():
+            try:
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+            except TimeoutError:
+                return await self._ledger.unpark(key, token)
             return True
-        finally:
-            if self._places is not None:
-                self._places.take_back()

@@ -5,11 +5,14 @@ only what differs: what it leaves out comes from `[dane]` and `[limits]`.
 """
 
 import ipaddress
+from functools import lru_cache
 
 from pipeline.settings import Dane, LimitsSection, Smtp
 from pipeline.tables import DestinationRule
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import DanePolicy, Limits, Mode, Policy, dane_policy
+
+AT_HAND = 10_000  # destinations whose policy is kept
 
 
 class Policies:
@@ -24,6 +27,7 @@ class Policies:
         self._names = frozenset({hostname, *smtp.own_names}) - {"localhost"}
         self._exact = {rule.domain: rule for rule in rules if not rule.domain.startswith("*.")}
         self._below = {rule.domain[2:]: rule for rule in rules if rule.domain.startswith("*.")}
+        self._kept = lru_cache(maxsize=AT_HAND)(self._make)
 
     def rule_for(self, name: str) -> DestinationRule | None:
         """Find the override for a domain or host name."""
@@ -37,7 +41,10 @@ class Policies:
         return None
 
     def policy_for(self, destination: Destination) -> Policy:
-        """Make the policy of a destination."""
+        """Give the policy of a destination; whoever asks gets the same one."""
+        return self._kept(destination)
+
+    def _make(self, destination: Destination) -> Policy:
         rule = self.rule_for(destination.name) if destination.kind is not RouteKind.LOCAL else None
         floor = TlsLevel(rule.tls) if rule is not None and rule.tls is not None else TlsLevel.MAY
         return Policy(

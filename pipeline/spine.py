@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,6 @@ from stages.contract import Stage
 from stages.destination import Destination
 from stages.message import Message, MessageId
 from stages.resolve import Survey
-
-POLICIES = 10_000  # destinations whose policy is kept at hand
 
 Nudge = Callable[[Sequence[str]], Any]
 
@@ -198,7 +196,7 @@ class Spine:
         config = self.config
         jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
         context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
-        policy_for = lru_cache(maxsize=POLICIES)(config.policy_for)
+        policy_for = config.policy_for
         gates = Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking)
 
         async def ask(destination: Destination) -> Survey:

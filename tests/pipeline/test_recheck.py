@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,40 +13,19 @@ from redis.asyncio import Redis
 
 from ops.lab.scenarios import named
 from ops.lab.world import Lab
-from pipeline import log
-from pipeline.config import Config, load
-from pipeline.line import build
+from pipeline.config import load
 from pipeline.recheck import TURN, ExclusionWatch, destination_of
-from pipeline.spine import Spine
 from stages.exclude import Exclusion
 from stages.route import Action, RouteTable, Rule
 from tests.ops.manual_pages import SCHEMA
-from tests.pipeline.yard import logged
+from tests.pipeline.yard import Lookout, logged
 
 DAY = timedelta(days=1, minutes=1)
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
-@dataclass
-class Post:
-    """A clock's view of the exclusions: the lab, a Redis, and the time, which a test sets ahead."""
-
-    redis: Any
-    log: Path
-    config: Config
-    ahead: timedelta = field(default_factory=timedelta)
-
-    def now(self) -> datetime:
-        """Tell the time."""
-        return datetime.now(UTC) + self.ahead
-
-    def spine(self) -> Spine:
-        """Make what a clock runs on."""
-
-        async def nudge(_names: Any) -> None:
-            pass
-
-        return Spine(self.config, self.redis, build(self.config.pipeline.stages), nudge)
+class Post(Lookout):
+    """A clock's view of the exclusions."""
 
     async def turn(self, ahead: timedelta = timedelta(0)) -> list[tuple[str, str]]:
         """Take a turn so much later; give the events with the pattern, of this turn alone."""
@@ -70,9 +48,7 @@ class Post:
 
     def events(self) -> list[Mapping[str, Any]]:
         """Give what was told of so far."""
-        log._writer.flush()
-        found = [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
-        return [one for one in found if one["event"].startswith("exclusion.") or one["event"] == "stage.error"]
+        return [one for one in self.told() if one["event"].startswith("exclusion.") or one["event"] == "stage.error"]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ops.lab.scenarios import named
 from ops.lab.world import Lab
 from pipeline import log
 from pipeline.clock import Clock
-from pipeline.config import Config, load
+from pipeline.config import load
 from pipeline.line import build
 from pipeline.spine import Spine
 from pipeline.store.published import PublishedStore
@@ -27,32 +27,16 @@ from tests.delivery.certificates import leaf
 from tests.delivery.mailhost import Script, mailhost
 from tests.journeys.test_kill import until
 from tests.ops.manual_pages import SCHEMA
-from tests.pipeline.yard import logged
+from tests.pipeline.yard import Lookout, logged
 
 EVENTS = frozenset({"tlsa.failing", "tlsa.unseen", "tlsa.expiring", "tlsa.fine"})
 
 
-@dataclass
-class Post:
-    """A lookout: the lab, a Redis, and the time, which a test sets ahead."""
+@dataclass(kw_only=True)
+class Post(Lookout):
+    """A lookout over our own domains, in a lab."""
 
     lab: Lab
-    redis: Any
-    log: Path
-    config: Config
-    ahead: timedelta = field(default_factory=timedelta)
-
-    def now(self) -> datetime:
-        """Tell the time."""
-        return datetime.now(UTC) + self.ahead
-
-    def spine(self) -> Spine:
-        """Make what a clock runs on."""
-
-        async def nudge(_names: Any) -> None:
-            pass
-
-        return Spine(self.config, self.redis, build(self.config.pipeline.stages), nudge)
 
     async def look(self, ahead: timedelta = timedelta(0)) -> list[tuple[str, str]]:
         """Look at everything so much later; give the events with the domain, of this look alone."""
@@ -64,9 +48,7 @@ class Post:
 
     def events(self) -> list[Mapping[str, Any]]:
         """Give what the watch has told so far."""
-        log._writer.flush()
-        found = [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
-        return [one for one in found if one["event"] in EVENTS | {"stage.error"}]
+        return [one for one in self.told() if one["event"] in EVENTS | {"stage.error"}]
 
 
 @pytest.fixture
@@ -82,7 +64,7 @@ async def post(redis: Any, out: Path, names: tuple[str, ...], own: Mapping[str, 
     directory = out.parent
     async with Lab.open(directory / "lab", named(*names), "local") as lab:
         path = lab.write_config(directory / "danepipe.toml", more={"own": own})
-        yield Post(lab, redis, out, load(path, {}))
+        yield Post(redis, out, load(path, {}), lab=lab)
 
 
 async def test_a_domain_fails_and_is_mended(redis: Any, out: Path) -> None:

@@ -1,7 +1,7 @@
 """A runner that delivers to real servers on loopback by a given plan, over a real Redis, with everything that it logs."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,12 +12,14 @@ import orjson
 
 from delivery.courier import Courier, SmtpSettings
 from pipeline import log
+from pipeline.config import Config
 from pipeline.gates import Gates, Setting
 from pipeline.hands import Handed
-from pipeline.line import Line, registered
+from pipeline.line import Line, build, registered
 from pipeline.parking import Parking
 from pipeline.rollover import Dns, Rollover
 from pipeline.runner import Limits, Runner, Tools
+from pipeline.spine import Spine
 from pipeline.store.changes import group_of, number_of
 from pipeline.store.codec import encode
 from pipeline.store.gates import GateStore, Pauses
@@ -51,6 +53,33 @@ def logged(path: Path) -> Iterator[Path]:
         log._writer.flush()
         log._output.stream.close()
         log._output.stream = sys.stderr
+
+
+@dataclass
+class Lookout:
+    """What a job of the clock runs on: a Redis, where events go, a configuration, and the time, set ahead by a test."""
+
+    redis: Any
+    log: Path
+    config: Config
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def now(self) -> datetime:
+        """Tell the time."""
+        return utc_now() + self.ahead
+
+    def spine(self) -> Spine:
+        """Make what a clock runs on."""
+
+        async def nudge(_names: Any) -> None:
+            pass
+
+        return Spine(self.config, self.redis, build(self.config.pipeline.stages), nudge)
+
+    def told(self) -> list[Mapping[str, Any]]:
+        """Give all events so far."""
+        log._writer.flush()
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from pipeline.store.changes import (
     Call,
     Changes,
     Committed,
+    Row,
     Stored,
     Taken,
     Watch,
@@ -168,28 +169,12 @@ class Ledger:
         """Let a claimed group rest for a while, out of the way of others; `reap` brings it back. False: lease lost."""
         return bool(await self._run("aside", token, group, duration(rest)))
 
-    async def load(self, groups: Sequence[str]) -> list[Message | None]:
-        """Fetch the messages that groups name, each with just those recipients; None where it is gone.
+    @staticmethod
+    def read(group: str, row: Row) -> Message | None:
+        """Make the message of a group from its row, with just those recipients; None if it is gone.
 
         Raises `CodecError` for what this version cannot read.
         """
-        rows = await self.rows(groups)
-        return [self.read(group, row) for group, row in zip(groups, rows, strict=True)]
-
-    async def rows(self, groups: Sequence[str]) -> list[Sequence[bytes | None]]:
-        """Fetch what `read` makes messages of, a row for each group."""
-        with store_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for group in groups:
-                    message, _, numbers = group.partition("/")
-                    wanted = [f"r:{number}" for number in numbers.partition("!")[0].split(",")]
-                    pipe.hmget(f"{self.prefix}msg:{message}", ["envelope", *wanted])
-                rows: list[Sequence[bytes | None]] = await pipe.execute()
-        return rows
-
-    @staticmethod
-    def read(group: str, row: Sequence[bytes | None]) -> Message | None:
-        """Make the message of a group from its row; None if it is gone. Raises `CodecError`."""
         message = group.partition("/")[0]
         if row[0] is None:
             return None

@@ -126,8 +126,11 @@ class Law(RuleBasedStateMachine):
         if "!" in group:
             changes.settled = 1
         else:
-            (item,) = await self.ledger.load([group])
-            assert item is not None
+            name, _, numbers = group.partition("/")
+            stored = await self.ledger.stored(MessageId(name))
+            assert stored is not None
+            by_number = {number_of(one.id): one for one in stored.message.recipients}
+            item = replace(stored.message, recipients=tuple(by_number[number] for number in numbers.split(",")))
             shares: dict[str, list[Recipient]] = {}
             for place, recipient in enumerate(item.recipients):
                 shares.setdefault(fates[place % len(fates)], []).append(recipient)

@@ -25,6 +25,7 @@ from pipeline.crew import Crew
 from pipeline.line import build
 from pipeline.nudges import Nudger, Together
 from pipeline.parking import Parking, Places
+from pipeline.pulse import counting
 from pipeline.runner import Runner, StageBroke
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -111,6 +112,7 @@ class WorkerProcess(Middleware):
         nudges = Together(Nudger(redis_url(config), line, broker).send)
         async with contextlib.AsyncExitStack() as stack:
             spine = await stack.enter_async_context(Spine.open(config, nudges.nudge))
+            await stack.enter_async_context(counting(spine.redis, spine.ledger.prefix))
             resolver = spine.resolver()
             stack.push_async_callback(resolver.aclose)
             places = Places(config.work.destinations)

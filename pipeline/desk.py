@@ -172,10 +172,11 @@ class Desk:
         verdict: Defer | Refuse | Done,
         changes: Changes,
         dane: DanePolicy,
+        key: str = "",
     ) -> None:
         match verdict:
             case Defer():
-                self._defer(part, verdict, changes, dane)
+                self._defer(part, verdict, changes, dane, key)
             case Refuse(reason=reason):
                 self._fail(part, [self._noted(recipient, reason) for recipient in part.recipients], changes)
             case Done(reason=reason, relayed=relayed):
@@ -196,6 +197,7 @@ class Desk:
         verdict: Defer,
         changes: Changes,
         dane: DanePolicy,
+        key: str,
     ) -> None:
         chance = self._tools.chance()  # one for the group, so that it stays one transaction
         later: dict[datetime, list[Recipient]] = {}
@@ -219,7 +221,7 @@ class Desk:
         for at, recipients in later.items():
             for recipient in recipients:
                 changes.put(recipient)
-            changes.later(group_of(message.id, (number_of(recipient.id) for recipient in recipients)), at)
+            changes.later(group_of(message.id, (number_of(recipient.id) for recipient in recipients)), at, key)
         if noticed:
             changes.owe(Owed(NoticeKind.DELAYED, replace(message, recipients=tuple(noticed))))
         if given_up:
@@ -264,7 +266,7 @@ class Desk:
                 changes.to_ready(key, group_of(message.id, map(number_of, verdict.recipients)))
             else:
                 dane = self._tools.policy_for(Destination.parse(key)).dane
-                self._settle(stage, part, verdict, changes, dane)
+                self._settle(stage, part, verdict, changes, dane, key)
 
     async def _commit(self, token: str, group: str, changes: Changes) -> Committed | None:
         """Commit what a host may have answered; while Redis is away, try until it is back.

@@ -76,6 +76,8 @@ EVENTS: Mapping[str, str] = {
 }
 
 
+Count = Callable[[str, Mapping[str, Any]], None]
+
 _BUFFER = 1 << 20  # octets: what is written together reaches the file by one call
 
 
@@ -89,7 +91,7 @@ class _Output:
         self.logger: Any = None  # bound once: to bind it costs more than to write a line
         self.threshold = LEVELS["info"]
         self.role = ""
-        self.count: Callable[[str, Mapping[str, Any]], None] | None = None
+        self.counts: tuple[Count, ...] = ()
 
 
 _output = _Output()
@@ -250,17 +252,22 @@ def configure(*, role: str, file: Path | None = None, level: str = "info", form:
     libraries.handlers = [_Libraries(logging.WARNING)]
 
 
-def counted_by(count: Callable[[str, Mapping[str, Any]], None] | None) -> None:
-    """Hand every event to `count` as well, whatever its level; None: to nobody any longer."""
-    _output.count = count
+def counted_by(count: Count) -> None:
+    """Hand every event to `count` as well, whatever its level."""
+    _output.counts = (*_output.counts, count)
+
+
+def counted_no_more(count: Count) -> None:
+    """Hand events to `count` no longer."""
+    _output.counts = tuple(one for one in _output.counts if one != count)
 
 
 def emit(event: str, *, level: str = "info", **fields: Any) -> None:
     """Write an event. Raises ValueError for a kind that is not documented in `EVENTS`."""
     if event not in EVENTS:
         raise ValueError(f"undocumented event {event!r}")
-    if _output.count is not None:
-        _output.count(event, fields)
+    for count in _output.counts:
+        count(event, fields)
     if LEVELS[level] < _output.threshold:
         return
     if _output.logger is None:

@@ -3,7 +3,7 @@
 `danepipe up` and each part that is started by itself answer Prometheus at an address of their own, for themselves and
 for the processes that they start (`[metrics] listen`). Those write into files of one directory, which is in memory
 where the system has room for files there, and goes with the part. What a process that died has counted stays counted,
-and its gauges are forgotten. Without `metrics.listen` nothing of this is imported, and an event costs one comparison.
+and its gauges are forgotten. Without `metrics.listen` nothing of this is imported.
 
 Raises `MeterError`, when the address cannot be used.
 """
@@ -119,7 +119,8 @@ def begin(role: str) -> None:
 
 def end() -> None:
     """Count no more."""
-    log.counted_by(None)
+    for metrics in _started:
+        log.counted_no_more(metrics.count)
     _started.clear()
 
 

@@ -24,11 +24,13 @@ for number = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   local id = string.format('MILLION%09d', number)
   local domain = string.format('d%08d.example', number % ARGV[4])
   local recipient = string.gsub(string.gsub(ARGV[8], ARGV[10], id), ARGV[11], domain)
-  local key, stands = p .. 'msg:' .. id, 'schedule|' .. id .. '/0'
+  local key, stands = p .. 'msg:' .. id, 'schedule:mx:' .. domain .. ':25:dane|' .. id .. '/0'
   redis.call('HSET', key, 'envelope', ARGV[7], 'r:0', recipient, 'open', 1, 'w:0', stands)
   if ARGV[9] ~= '' then redis.call('SET', p .. 'body:' .. id, ARGV[9]) end
   redis.call('ZADD', p .. 'messages', ARGV[5], id)
   redis.call('ZADD', p .. 'schedule', ARGV[6], id .. '/0')
+  redis.call('ZADD', p .. 'deferred:mx:' .. domain .. ':25:dane', ARGV[6], id .. '/0')
+  redis.call('ZINCRBY', p .. 'deferred', 1, 'mx:' .. domain .. ':25:dane')
 end
 """
 
@@ -51,6 +53,10 @@ class Filling:
     def message(self, number: int) -> Message:
         """Give one of the messages: it was tried once, its host could not be reached, and it waits."""
         return self._named(f"MILLION{number:09}", f"d{number % self.domains:08}.example")
+
+    def destination(self, number: int) -> str:
+        """Name the destination that one of the messages waits for."""
+        return f"mx:d{number % self.domains:08}.example:25:dane"
 
     def _named(self, name: str, domain: str) -> Message:
         identifier, sender = MessageId(name), parse_address("sender@here.example")

@@ -16,6 +16,7 @@ from pipeline.accept.smtp import Listener, ListenerError
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.line import build
+from pipeline.pulse import counting
 from pipeline.spine import Spine, utc_now
 from pipeline.worker import Workers, WorkSettings, settle
 
@@ -107,7 +108,7 @@ async def part(
     """Open the spine, run the body until a signal comes or the supervisor is gone, and close."""
     open_log(config, role)
     with answering(config, role):
-        async with Spine.open(config) as spine:
+        async with Spine.open(config) as spine, counting(spine.redis, spine.ledger.prefix):
             with Stop() as stop:
                 if announce:
                     log.emit("process.started")

@@ -21,6 +21,7 @@ from pipeline import log
 from pipeline.config import Config, ConfigError, load
 from pipeline.embedded import NoRedis
 from pipeline.line import LineError
+from pipeline.pulse import counting
 from pipeline.spine import Spine, check_parts
 from pipeline.store.codec import CodecError
 from pipeline.store.connection import ContentUnavailable, StoreFull, StoreUnavailable, UnsafeStore
@@ -128,5 +129,8 @@ def open_log(config: Config, role: str, *, file: Path | None = None) -> None:
 async def spine_of(config: Config, role: str) -> AsyncIterator[Spine]:
     """Open Redis for a short command, and the place of content if it brings mail. Raises what `Spine.open` raises."""
     log_quietly(config, role)
-    async with Spine.open(config, content=role in {"send", "sendmail"}) as spine:
+    async with (
+        Spine.open(config, content=role in {"send", "sendmail"}) as spine,
+        counting(spine.redis, spine.ledger.prefix),
+    ):
         yield spine

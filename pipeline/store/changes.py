@@ -96,9 +96,11 @@ class Changes:
         """
         self.owed.setdefault(owed.kind, []).append(owed)
 
-    def later(self, group: str, at: datetime) -> None:
-        """Schedule a group."""
-        self.schedule.append({"group": group, "at": milliseconds(at)})
+    def later(self, group: str, at: datetime, destination: str = "") -> None:
+        """Schedule a group, which waits for its next try at a destination, if it has come so far."""
+        self.schedule.append({
+            "group": group, "at": milliseconds(at), **({"to": destination} if destination else {}),
+        })  # fmt: skip
 
     def hold(self, group: str, at: datetime) -> None:
         """Keep a group back until an operator releases it."""

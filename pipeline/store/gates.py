@@ -5,6 +5,7 @@ Every change is one Lua script, by the clock of Redis. Raises `StoreUnavailable`
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -163,6 +164,20 @@ class GateStore:
         """Close the circuit of an address; tells since when it was open, if it was."""
         since = await self._run("mend", door)
         return _moment(since) if since else None
+
+    async def shut(self, doors: Sequence[str]) -> list[Shut | None]:
+        """Look which of some addresses are left alone now, without asking to knock."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for door in doors:
+                    pipe.hmget(f"{self._prefix}circuit:{door}", "since", "until", "trouble", "text")
+                rows = await pipe.execute()
+        return [
+            None
+            if until is None
+            else Shut(_moment(since), _moment(until), trouble.decode(), text.decode(), tried=False)
+            for since, until, trouble, text in rows
+        ]
 
     async def ease(self) -> int:
         """Let the pauses of all open circuits be over, so that the next delivery to each address is its probe.

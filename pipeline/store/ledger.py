@@ -376,7 +376,10 @@ def _read(message: MessageId, row: Mapping[bytes, bytes]) -> Stored:
         where = row.get(f"w:{number_of(recipient.id)}".encode(), b"")
         if where.startswith(b"="):  # its group is named once, with its first recipient
             where = row.get(b"w:" + where[1:], b"")
-        places[recipient.id] = str(recipient.state) if recipient.state in FINAL else where.decode().rpartition("|")[0]
+        place = where.decode().rpartition("|")[0]
+        if place.startswith("schedule:"):  # the rest is for the index of destinations
+            place = "schedule"
+        places[recipient.id] = str(recipient.state) if recipient.state in FINAL else place
     return Stored(Message(message, decode(Envelope, row[b"envelope"]), recipients), places, int(row[b"open"]))
 
 

@@ -195,7 +195,7 @@ async def test_a_filled_queue_is_what_the_ledger_writes(redis: Any, redis_url: s
         assert await ledger.claim("place:route", "t", 1, timedelta(minutes=1)) == [group]
         changes = Changes()
         changes.put(after.recipients[0])
-        changes.later(group, what.due)
+        changes.later(group, what.due, what.destination(number))
         assert await ledger.commit("t", group, changes) is not None
     for key in await redis.keys("dp:nudge:*"):
         await redis.delete(key)
@@ -204,7 +204,7 @@ async def test_a_filled_queue_is_what_the_ledger_writes(redis: Any, redis_url: s
     with Redis.from_url(redis_url) as client:
         fill(client, what)
     assert await _everything(redis) == made
-    assert len(made) == 2 * what.messages + 2
+    assert len(made) == 2 * what.messages + what.domains + 3
 
 
 async def test_a_queue_is_walked_and_the_clock_works_through_it(redis: Any, redis_url: str) -> None:

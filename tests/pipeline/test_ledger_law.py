@@ -147,7 +147,8 @@ class Law(RuleBasedStateMachine):
             case "later":
                 for one in share:
                     changes.put(replace(one, state=State.DEFERRED, attempts=one.attempts + 1))
-                changes.later(group, self.now + timedelta(minutes=len(share)))
+                at = self.now + timedelta(minutes=len(share))
+                changes.later(group, at, DESTINATIONS[len(share) % 2] if self.count % 3 else "")
             case "hold":
                 for one in share:
                     changes.put(replace(one, state=State.HELD, reason=WHY))
@@ -257,6 +258,23 @@ class Law(RuleBasedStateMachine):
         for stage in STAGES[1:]:
             payloads = {field.decode() for field in await self.redis.hkeys(f"dp:item:{stage}")}
             assert payloads == handed.get(f"place:{stage}", set())
+        await self._indexed()
+
+    async def _indexed(self) -> None:
+        """The index of destinations has what the groups themselves say, no more and no less, with the same times."""
+        found: dict[str, dict[bytes, float]] = {}
+        for group, at in await self.redis.zrange("dp:schedule", 0, -1, withscores=True):
+            name, _, numbers = group.decode().partition("/")
+            says = (await self.redis.hget(f"dp:msg:{name}", f"w:{numbers.partition(',')[0]}")).decode()
+            if says.startswith("schedule:"):
+                found.setdefault(says.rpartition("|")[0].removeprefix("schedule:"), {})[group] = at
+        counts = {name.decode(): n for name, n in await self.redis.zrange("dp:deferred", 0, -1, withscores=True)}
+        assert counts == {name: len(groups) for name, groups in found.items()}
+        assert {key.decode().removeprefix("dp:deferred:") for key in await self.redis.keys("dp:deferred:*")} == set(
+            found
+        )
+        for name, groups in found.items():
+            assert dict(await self.redis.zrange(f"dp:deferred:{name}", 0, -1, withscores=True)) == groups
 
     @staticmethod
     def _where(row: dict[bytes, bytes], number: str, stands: list[tuple[str, str]]) -> None:
@@ -264,6 +282,8 @@ class Law(RuleBasedStateMachine):
         for place, group in stands:
             first = group.partition("/")[2].partition(",")[0]
             says = row.get(f"w:{number}".encode(), b"").decode()
+            if says.startswith("schedule:"):  # with its destination
+                says = f"schedule|{says.rpartition('|')[2]}"
             assert says == (f"{place.removeprefix('claimed ')}|{group}" if number == first else f"={first}")
 
     async def _groups(self) -> tuple[dict[str, list[tuple[str, str]]], Counter[str], dict[str, set[str]]]:

@@ -41,7 +41,7 @@ def metrics(registry: CollectorRegistry) -> Iterator[Metrics]:
     made = Metrics(registry)
     log.counted_by(made.count)
     yield made
-    log.counted_by(None)
+    log.counted_no_more(made.count)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:

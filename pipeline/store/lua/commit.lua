@@ -1,7 +1,8 @@
 -- Make the verdicts on claimed groups true, each all or nothing, if the lease is still ours.
 -- ARGV: prefix, token, retention (s), then for each group its name and its changes (JSON):
 --   recipients {number: json}, added [number...], settled n,
---   push [{list, group, nudge, payload, into}], schedule [{group, at}], hold [{group, at}], forget [payload hash],
+--   push [{list, group, nudge, payload, into}], schedule [{group, at, to}] (`to`: its destination, if it has come so far),
+--   hold [{group, at}], forget [payload hash],
 --   where webhooks are told: tell (how many outcomes are kept at most), outcomes [number...]
 -- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, at, nudge, nudge, ...}, where
 -- `at` is when the message was accepted (ms) if it is settled now and its content is not in Redis, else ''.
@@ -37,8 +38,7 @@ local function commit(group, json)
     end
   end
   for _, later in ipairs(c.schedule) do
-    redis.call('ZADD', p .. 'schedule', later.at, later.group)
-    stand('schedule', later.group)
+    put_off(later.group, later.at, later.to)
   end
   for _, held in ipairs(c.hold) do
     redis.call('HSET', p .. 'held', held.group, held.at)

@@ -8,7 +8,13 @@ local due = redis.call('ZRANGEBYSCORE', p .. 'schedule', '-inf', ARGV[2], 'LIMIT
 if #due == 0 then return {0, 0} end
 redis.call('ZREM', p .. 'schedule', unpack(due))
 redis.call('RPUSH', p .. place, unpack(due))
-for _, group in ipairs(due) do step(place, group) end
+for _, group in ipairs(due) do
+  local id, first = string.match(group, '^([^/]+)/([^,]+)')
+  local stands = redis.call('HGET', p .. 'msg:' .. id, 'w:' .. first) or ''
+  local destination = destination_of(string.match(stands, '^(.*)|') or '')
+  if destination then index(destination, group) end
+  step(place, group)
+end
 local nudge = 0
 if redis.call('SET', p .. 'nudge:' .. ARGV[4], 1, 'NX', 'PX', NUDGE) then nudge = 1 end
 return {#due, nudge}

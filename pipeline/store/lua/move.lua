@@ -23,7 +23,9 @@ local _, known = state_of(ARGV[6])
 if past ~= known then return 'busy' end
 local where, group = string.match(stands, '^(.-)|(.*)$')
 local removed
-if where == 'schedule' then removed = redis.call('ZREM', p .. 'schedule', group)
+local destination = destination_of(where)
+local deferred = destination or where == 'schedule'
+if deferred then removed = redis.call('ZREM', p .. 'schedule', group)
 elseif where == 'held' then removed = redis.call('HDEL', p .. 'held', group)
 else removed = redis.call('LREM', p .. where, 1, group) end
 if removed == 0 then
@@ -31,6 +33,7 @@ if removed == 0 then
   redis.call('DEL', p .. 'claim:aside:' .. group)
   redis.call('ZREM', p .. 'claims', 'aside:' .. group)
 end
+if destination then index(destination, group) end
 -- A hand-over is about its whole group: whoever stays starts again at the first stage.
 local handed = string.sub(where, 1, 6) == 'place:' and redis.call('HDEL', p .. 'item:' .. string.sub(where, 7), group)
 if handed == 1 then where = 'place:' .. ARGV[7] end
@@ -40,10 +43,11 @@ for other in string.gmatch(string.match(group, '/(.*)'), '[^,]+') do
 end
 if #rest > 0 then
   local left = id .. '/' .. table.concat(rest, ',')
-  if where == 'schedule' then redis.call('ZADD', p .. 'schedule', ARGV[5], left)
-  elseif where == 'held' then redis.call('HSET', p .. 'held', left, ARGV[5])
-  else push('RPUSH', where, left) end
-  stand(where, left)
+  if deferred then put_off(left, ARGV[5], destination)
+  else
+    if where == 'held' then redis.call('HSET', p .. 'held', left, ARGV[5]) else push('RPUSH', where, left) end
+    stand(where, left)
+  end
 end
 local single = id .. '/' .. number
 local out = 'moved'

@@ -36,6 +36,21 @@ local function push(where, list, group)
   local destination = string.match(list, '^ready:(.*)$')
   if destination then redis.call('SADD', ARGV[1] .. 'destinations', destination) end
 end
+-- What waits for its next try is counted by destination as well, for those who look: "deferred:<destination>" has its
+-- groups by when they are due, and "deferred" how many that are. A group says with its place which destination it is.
+local function index(destination, group, at)
+  local key = ARGV[1] .. 'deferred:' .. destination
+  if at then redis.call('ZADD', key, at, group) else redis.call('ZREM', key, group) end
+  local many = redis.call('ZCARD', key)
+  if many > 0 then redis.call('ZADD', ARGV[1] .. 'deferred', many, destination)
+  else redis.call('ZREM', ARGV[1] .. 'deferred', destination) end
+end
+local function put_off(group, at, destination)
+  redis.call('ZADD', ARGV[1] .. 'schedule', at, group)
+  stand(destination and 'schedule:' .. destination or 'schedule', group)
+  if destination then index(destination, group, at) end
+end
+local function destination_of(where) return string.match(where, '^schedule:(.*)$') end
 -- Keep what became of a recipient for those who are told of it over HTTP, numbered, so that they see when one is missing.
 local function tell(id, number, recipient, most)
   redis.call('XADD', ARGV[1] .. 'outcomes', 'MAXLEN', '~', most, '*', 'id', id .. '/' .. number, 'recipient', recipient,

@@ -1,4 +1,4 @@
-"""Strings of strangers, made harmless for a terminal.
+"""Strings of strangers, made harmless for a terminal and for a page.
 
 A log holds what remote servers and clients said. `inert` keeps what can be printed, blanks included, and puts a `?` in
 the place of everything else: escape sequences, line breaks, and characters that turn the direction of text around.
@@ -8,3 +8,13 @@ the place of everything else: escape sequences, line breaks, and characters that
 def inert(text: str) -> str:
     """Give the text with a `?` for each character that does not print."""
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+
+
+def visible(text: str) -> str:
+    """Give the text with each character that does not print as its code (`⟨U+202E⟩`); line breaks and tabs stay.
+
+    For pages: who reads them sees that something is hidden there, and it can no longer turn the text around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else f"⟨U+{ord(one):04X}⟩" for one in text)

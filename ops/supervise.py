@@ -1,14 +1,16 @@
 """Keep child processes running: start again what ends by itself, and end all when asked.
 
-`Keeper` is for one process. A child that ends is logged (`process.died`) and started again after a pause that grows up
-to ten seconds while it keeps ending. Children run in sessions of their own, so that a Ctrl-C reaches the supervisor
-alone and the order of the end is its decision. `Stop` counts the signals: the first asks, the second insists.
+`Keeper` is for one process, `OnDemand` for one that is there only while its socket is used. A child that ends is logged
+(`process.died`) and started again after a pause that grows up to ten seconds while it keeps ending. Children run in
+sessions of their own, so that a Ctrl-C reaches the supervisor alone and the order of the end is its decision. `Stop`
+counts the signals: the first asks, the second insists.
 """
 
 import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -45,13 +47,16 @@ class Stop:
 
 
 class Keeper:
-    """Keeps one process running from `start` to `stop`."""
+    """Keeps one process running from `start` to `stop`. `inherited` are open files that it gets, by their numbers."""
 
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str], inherited: Sequence[int] = ()
+    ) -> None:
         self.name = name
         self._command = tuple(command)
         # the child ends by itself when its supervisor is gone
         self._environ = {**os.environ, **environ, "DANEPIPE_WORKER": str(os.getpid())}
+        self._inherited = tuple(inherited)
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.process: asyncio.subprocess.Process | None = None
@@ -60,13 +65,21 @@ class Keeper:
         """Start it."""
         self._task = asyncio.create_task(self._keep())
 
+    async def _wanted(self) -> None:
+        """Wait until the process is to run: a keeper wants it at once."""
+
+    def _died(self, status: int) -> bool:  # noqa: ARG002 - a keeper takes every end for a death
+        """Tell whether an end with that status was none that the process chose."""
+        return True
+
     async def _keep(self) -> None:
         loop, pause = asyncio.get_running_loop(), 0.1
         while not self._ending.is_set():
+            await self._wanted()
             began = loop.time()
             try:
                 self.process = await asyncio.create_subprocess_exec(
-                    *self._command, env=self._environ, start_new_session=True,
+                    *self._command, env=self._environ, start_new_session=True, pass_fds=self._inherited,
                 )  # fmt: skip
                 status = await self.process.wait()
                 meter.gone(self.process.pid)
@@ -74,9 +87,10 @@ class Keeper:
                 status = NOT_STARTED
             if self._ending.is_set():
                 return
-            log.emit("process.died", level="error", worker=self.name, status=status)
-            pause = 0.1 if loop.time() - began > STEADY else min(pause * 2, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            if self._died(status):
+                log.emit("process.died", level="error", worker=self.name, status=status)
+                pause = 0.1 if loop.time() - began > STEADY else min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
 
     async def stop(self, grace: float) -> None:
         """Ask it to end, and kill it when the grace period (in seconds) is over."""
@@ -100,6 +114,28 @@ class Keeper:
         if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
+
+
+class OnDemand(Keeper):
+    """Listens on a socket, and keeps a process on it only while it is used: it ends with status 0 when it is not.
+
+    Who connects meanwhile waits in the queue of the socket, which the process gets as an open file.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], opened: socket.socket) -> None:
+        super().__init__(name, [*command, "--socket", str(opened.fileno())], environ, (opened.fileno(),))
+        self._opened = opened
+
+    async def _wanted(self) -> None:
+        loop, asked = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._opened, asked.set)
+        try:
+            await asked.wait()
+        finally:
+            loop.remove_reader(self._opened)
+
+    def _died(self, status: int) -> bool:
+        return status != 0
 
 
 async def supervisor_gone() -> None:

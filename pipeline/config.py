@@ -25,6 +25,7 @@ from pipeline.api import Api
 from pipeline.backpressure import Backpressure
 from pipeline.circuit import Circuit
 from pipeline.config_faults import at, faults
+from pipeline.console import Console
 from pipeline.dnssec import Dnssec
 from pipeline.gates import Setting
 from pipeline.policies import Policies
@@ -88,6 +89,7 @@ class Config(BaseSettings):
     local_domains: Domains = Field((), description="domains that are delivered here: never validated")
     listen: Listen = Field(default_factory=Listen, description="the SMTP listener")
     api: Api = Field(default_factory=Api, description="the HTTP API")
+    console: Console = Field(default_factory=Console, description="the web console")
     redis: RedisSection = Field(default_factory=RedisSection, description="where everything is kept")
     store: Store = Field(default_factory=Store, description="data on this machine, and where the content of mail is")
     backpressure: Backpressure = Field(

@@ -29,7 +29,7 @@ from pipeline.store.connection import StoreUnavailable
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # what prometheus_client calls it, which looks when it is imported
 DRAMATIQ = "dramatiq_prom_db"  # the same, for Dramatiq
 # so that all may run on one machine
-OFFSETS: Mapping[str, int] = {"up": 0, "accept": 0, "work": 1, "clock": 2, "api": 3, "webhooks": 4}
+OFFSETS: Mapping[str, int] = {"up": 0, "accept": 0, "work": 1, "clock": 2, "api": 3, "webhooks": 4, "console": 5}
 COUNTED = 10.0  # seconds between two looks of the clock at how much there is
 YOUNG = 60.0  # seconds for which a directory that nobody holds may be one that is being made
 _PREFIX = "danepipe-metrics-"

@@ -14,8 +14,8 @@ class MetricsSection(Section):
     listen: Endpoint | None = Field(
         None,
         description="address and port where `up` and `accept` give figures at /metrics; `work` takes the next port, "
-        "`clock` the second after it, `api` the third, `webhooks` the fourth; default: none. Whoever reaches it may "
-        "read it: loopback, or a network of yours",
+        "`clock` the second after it, `api` the third, `webhooks` the fourth, `console` the fifth; default: none. "
+        "Whoever reaches it may read it: loopback, or a network of yours",
     )
 
     @field_validator("listen")

@@ -128,6 +128,15 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _endpoint_or_off(value: str) -> str:
+    if value == OFF:
+        return value
+    try:
+        return _endpoint(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {OFF!r}") from None
+
+
 def _server(value: str) -> str:
     address, _, port = value.partition("@")
     try:
@@ -171,6 +180,7 @@ Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(host_name)]
 Pattern = Annotated[str, AfterValidator(_below)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+EndpointOrOff = Annotated[str, AfterValidator(_endpoint_or_off)]
 Server = Annotated[str, AfterValidator(_server)]
 Network = Annotated[str, AfterValidator(_network)]
 QuestionText = Annotated[str, AfterValidator(_question)]

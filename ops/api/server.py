@@ -1,27 +1,20 @@
-"""The HTTP server of the API: its routes, its answers to what goes wrong, its socket.
+"""The application of the HTTP API: its routes, and its answers to what goes wrong.
 
 Every request of an operation is an event (`api.request`) with the name of the token, the answer and the ids of the
 messages. What raises unforeseen is a fault of ours, answered with 500 and logged. A client that takes longer than
-`api.timeout` over the head of a request is cut off; over the body it hears 408. Raises `ServerError` when it cannot
-start.
+`api.timeout` over the head of a request is cut off (`ops.serving`); over the body it hears 408.
 """
 
-import asyncio
-import contextlib
 import socket
-import ssl
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ops.api.call import Call, Desk, Operation
 from ops.api.document import document, page
@@ -30,19 +23,14 @@ from ops.api.messages import AWAY, FULL
 from ops.api.problem import Problem
 from ops.api.table import OPERATIONS
 from ops.inert import inert
+from ops.serving import serve
 from pipeline import log
-from pipeline.api import Api
 from pipeline.spine import Spine, utc_now
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.idempotency import IdempotencyStore
 from pipeline.store.tokens import TokenStore
 
-GRACE = 5  # seconds for requests under way, at the end
 _SAFE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-
-class ServerError(Exception):
-    """The server cannot start; the text names the key, the address or file, and the cause."""
 
 
 class _Resource:
@@ -130,89 +118,9 @@ async def _elsewhere(_request: Request, error: Exception) -> Response:
     return Problem(405 if known else 404, detail, headers=headers).answer()
 
 
-def listening(settings: Api) -> socket.socket:
-    """Open the socket, and look whether the certificate can be used. Raises `ServerError`."""
-    if settings.certificate is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key)
-        except OSError as error:  # SSLError is one
-            raise ServerError(
-                f"api: {settings.certificate} and {settings.key} are no certificate with its key: {error}"
-            ) from error
-    address, port = settings.place
-    opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        opened.bind((address, port))
-    except OSError as error:
-        opened.close()
-        raise ServerError(f"api.listen: cannot listen on {address}:{port}: {error.strerror or error}") from error
-    return opened
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-def _protocol(patience: float) -> type[H11Protocol]:
-    """Make a protocol that cuts off clients whose request has no end of its head in time."""
-
-    class Patient(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._timer = self.loop.call_later(patience, transport.close)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._leave()
-            elif self._timer is None:
-                self._timer = self.loop.call_later(patience, self.transport.close)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._leave()
-            super().connection_lost(exc)
-
-        def _leave(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    return Patient
-
-
-async def serve(spine: Spine, ended: Awaitable[object], opened: socket.socket) -> None:
-    """Serve on the socket until `ended` is done, then let requests under way finish for some seconds."""
+async def serve_api(spine: Spine, ended: Awaitable[object], opened: socket.socket) -> None:
+    """Serve on the socket until `ended` is done."""
     settings = spine.config.api
-    server = _Server(
-        uvicorn.Config(
-            application(spine),
-            http=_protocol(settings.timeout.total_seconds()),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.trust_proxy),
-            forwarded_allow_ips=list(settings.trust_proxy),
-            limit_concurrency=settings.max_connections,
-            timeout_graceful_shutdown=GRACE,
-            h11_max_incomplete_event_size=1 << 16,
-            ssl_certfile=settings.certificate,
-            ssl_keyfile=settings.key,
-        )
-    )
-    running = asyncio.create_task(server.serve(sockets=[opened]))
     address, port = opened.getsockname()[:2]
     log.emit("api.started", address=address, port=port, tls=settings.certificate is not None)
-    ending = asyncio.ensure_future(ended)
-    await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    await running
+    await serve(application(spine), settings, ended, opened)

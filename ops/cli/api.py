@@ -7,9 +7,10 @@ from collections.abc import Awaitable
 
 import click
 
-from ops.api.server import ServerError, listening, serve
+from ops.api.server import serve_api
 from ops.cli.parts import part
 from ops.cli.run import Fault, check_line, configuration, run
+from ops.serving import ServerError, listening
 from pipeline.config import Config
 from pipeline.spine import Spine, utc_now
 from pipeline.store.tokens import TokenStore
@@ -25,11 +26,11 @@ def api(context: click.Context) -> None:
     async def answer(spine: Spine, ended: Awaitable[object]) -> None:
         await check_tokens(spine)
         try:
-            opened = listening(config.api)
+            opened = listening(config.api, "api")
         except ServerError as error:
             raise Fault(str(error)) from error
         with opened:
-            await serve(spine, ended, opened)
+            await serve_api(spine, ended, opened)
 
     run(part(config, "api", answer), config)
 
@@ -37,7 +38,7 @@ def api(context: click.Context) -> None:
 def check_api(config: Config) -> None:
     """Find out now what would end the server later. Raises `Fault`."""
     try:
-        listening(config.api).close()
+        listening(config.api, "api").close()
     except ServerError as error:
         raise Fault(str(error)) from error
 

@@ -151,7 +151,12 @@ def work_settings(config: Config) -> WorkSettings:
     return WorkSettings(config.work.processes, config.work.threads, config=config.file)
 
 
+def command_of(config: Config, *command: str) -> tuple[list[str], dict[str, str]]:
+    """Give the command line and the environment of a command of ours with this configuration."""
+    environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
+    return [sys.executable, "-m", "ops.cli", *command], environ
+
+
 def keeper_of(config: Config, *command: str) -> Keeper:
     """Make what keeps a command of ours running, with this configuration, beside the other parts."""
-    environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
-    return Keeper(command[0], [sys.executable, "-m", "ops.cli", *command], environ)
+    return Keeper(command[0], *command_of(config, *command))

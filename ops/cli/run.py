@@ -98,6 +98,8 @@ def check_line(config: Config) -> None:
         "listen.key": config.listen.key,
         "api.certificate": config.api.certificate,
         "api.key": config.api.key,
+        "console.certificate": config.console.certificate,
+        "console.key": config.console.key,
         "tls.ca_file": config.tls.ca_file,
         "dns.anchor_file": config.dns.anchor_file,
     }

@@ -9,16 +9,18 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 import click
 
 from delivery.resolver import Resolver
 from ops.cli.api import check_api, check_tokens
+from ops.cli.console import check_users, console_socket
 from ops.cli.listeners import GRACE, Listeners, check_listener, listener_settings
-from ops.cli.parts import answering, keeper_of, work_settings
+from ops.cli.parts import answering, command_of, keeper_of, work_settings
 from ops.cli.run import Fault, check_line, configuration, open_log, run, shown_url
-from ops.supervise import LONGEST_PAUSE, STEADY, Stop
+from ops.supervise import LONGEST_PAUSE, STEADY, OnDemand, Stop
 from ops.validation import in_words
 from pipeline import log
 from pipeline.clock import Clock
@@ -45,11 +47,12 @@ def up(context: click.Context) -> None:
     check_listener(config, config.listen.processes)
     if config.api.listen is not None:
         check_api(config)
+    opened, absent = console_socket(config)
     if config.redis.url == "embedded":
         with _alone(config):
-            run(_up(config), config)
+            run(_up(config, opened, absent), config)
     else:
-        run(_up(config), config)
+        run(_up(config, opened, absent), config)
 
 
 @contextlib.contextmanager
@@ -77,8 +80,10 @@ def _alone(config: Config) -> Iterator[None]:
         yield
 
 
-async def _up(config: Config) -> None:
+async def _up(config: Config, opened: socket.socket | None, absent: str) -> None:
     open_log(config, "up")
+    if absent:
+        log.emit("console.absent", level="warning", text=absent)
     with Stop() as stop:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(answering(config, "up"))
@@ -87,11 +92,13 @@ async def _up(config: Config) -> None:
             async with Spine.open(config) as spine:  # it answers, and it is safe
                 if config.api.listen is not None:
                     await check_tokens(spine)
-            parts = _Parts(config)
+                if opened is not None:
+                    await check_users(spine)
+            parts = _Parts(config, opened)
             await parts.start()
             log.emit("process.started")
             try:
-                await _announced(config, stop)
+                await _announced(config, stop, absent)
                 telling = asyncio.create_task(_tell_of_dns(config))
                 await stop.asked.wait()
                 telling.cancel()
@@ -105,11 +112,12 @@ async def _up(config: Config) -> None:
 class _Parts:
     """The child processes."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, opened: socket.socket | None) -> None:
         self.accept = Listeners(config, config.listen.processes)
         self.besides = [
             *([] if config.api.listen is None else [keeper_of(config, "api")]),
             *([keeper_of(config, "webhooks", "run")] if config.webhook else []),
+            *([] if opened is None else [OnDemand("console", *command_of(config, "console"), opened)]),
         ]
         self._config = config
         self._clock: asyncio.Task[None] | None = None
@@ -201,7 +209,7 @@ async def _watched(server: EmbeddedRedis) -> None:
         log.emit("redis.started", binary=server.binary.path, origin=server.binary.origin, socket=str(server.socket))
 
 
-async def _announced(config: Config, stop: Stop) -> None:
+async def _announced(config: Config, stop: Stop, absent: str) -> None:
     """Wait until mail can be sent, then say how."""
     settings = listener_settings(config)
     if settings.port == 0:
@@ -222,7 +230,7 @@ async def _announced(config: Config, stop: Stop) -> None:
     where = "private, in " + str(config.store.dir) if config.redis.url == "embedded" else shown_url(config.redis.url)
     click.echo(
         f"danepipe is up: SMTP on {config.listen.smtp}, {config.work.processes} workers, Redis {where}\n"
-        f"{_api(config)}"
+        f"{_api(config)}{_console(config, absent)}"
         f"  DANE:            {_dane(config)}\n"
         f"  send a message:  danepipe{option} send FILE.eml --from you@example.com --to someone@example.org\n"
         f"  ask why:         danepipe{option} explain someone@example.org\n"
@@ -234,7 +242,13 @@ async def _announced(config: Config, stop: Stop) -> None:
 def _api(config: Config) -> str:
     if config.api.listen is None:
         return ""
-    return f"  HTTP API:        {'http' if config.api.certificate is None else 'https'}://{config.api.listen}/docs\n"
+    return f"  HTTP API:        {config.api.url}/docs\n"
+
+
+def _console(config: Config, absent: str) -> str:
+    if not config.console.is_on:
+        return ""
+    return f"  web console:     {f'none; {absent}' if absent else config.console.url}\n"
 
 
 def _dane(config: Config) -> str:

@@ -31,6 +31,7 @@ _WORDS = {
     "_domain": "domain name", "host_name": "host name", "_endpoint": "address:port", "_below": "domain or *.domain",
     "_server": "address or address@port", "_network": "network", "_question": "name/TYPE",
     "parse_duration": "duration", "parse_patience": "duration or `off`", "_parse_size": "size",
+    "_endpoint_or_off": "address:port or `off`",
 }  # fmt: skip
 _UNSET = {
     "dane.retry": "as `queue.retry`",

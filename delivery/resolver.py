@@ -88,6 +88,11 @@ class Resolver:
         """Say why no answer counts at present; empty if answers count."""
         return self._suspended
 
+    @property
+    def examined(self) -> tuple[Examination, ...]:
+        """Give the last examination of each resolver."""
+        return tuple(self._examined.values())
+
     async def check(self) -> tuple[Examination, ...]:
         """Examine all resolvers now, and tell of what has changed."""
         async with self._checking:

@@ -27,8 +27,10 @@ from pipeline.nudges import Nudger, Together
 from pipeline.parking import Parking, Places
 from pipeline.pulse import counting
 from pipeline.runner import Runner, StageBroke
+from pipeline.selftests import keep_testing
 from pipeline.spine import Spine, redis_url
 from pipeline.store.connection import StoreFull, StoreUnavailable
+from pipeline.store.selftests import SelfTestStore
 from pipeline.store.shared_trips import TRIP
 from stages.contract import Level, Stage
 
@@ -120,7 +122,7 @@ class WorkerProcess(Middleware):
             self._runner = spine.runner(resolver, self._runs, parking)
             self._crew = Crew(self._runner, places, config.dns.retry, _again)
             self._parking = asyncio.create_task(parking.run())
-            self._checks = asyncio.create_task(resolver.run_checks(config.dns.canary_interval, meter.tested))
+            self._checks = asyncio.create_task(keep_testing(resolver, config, SelfTestStore(spine.redis)))
             self._stack = stack.pop_all()
         log.emit("process.started")
 

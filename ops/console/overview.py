@@ -3,15 +3,20 @@
 What it costs is the same however much waits.
 """
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ops.console.page import Answer, Call
+from ops.console.rates import MAIL, TROUBLE, lately, minutes
 from ops.console.rendering import number, octets, span
 from pipeline.config import Config
 from pipeline.spine import utc_now
 from pipeline.store.census import Census, take
+from pipeline.store.selftests import SelfTest, SelfTestStore
 
+_TESTS = "/resolvers"
 NEAR = 0.9  # share of a limit from which on new mail waits (pipeline.accept.pressure)
 
 
@@ -23,6 +28,7 @@ class Figure:
     value: str
     note: str = ""
     kind: str = ""
+    href: str = ""
 
 
 def _room(name: str, used: float, limit: float, shown: str) -> Figure:
@@ -57,7 +63,27 @@ def figures(config: Config, census: Census) -> list[Figure]:
     ]
 
 
+def told(tests: Sequence[SelfTest]) -> Figure:
+    """Say what the workers believe of DNS."""
+    waiting = [one for one in tests if one.suspended]
+    if not tests:
+        return Figure("Resolvers", "unknown", "no worker has told", "warn", _TESTS)
+    if waiting:
+        return Figure("Resolvers", "fail", f"{len(waiting)} of {len(tests)} workers: mail waits", "bad", _TESTS)
+    weak = any(not verdict.passed for one in tests for verdict in one.verdicts)
+    value, kind = ("one fails", "warn") if weak else ("pass", "good")
+    return Figure("Resolvers", value, f"in {len(tests)} workers", kind, _TESTS)
+
+
 async def show(call: Call) -> Answer:
     """Show what there is."""
-    census = await take(call.spine.redis, call.spine.ledger.prefix)
-    return {"figures": figures(call.config, census)}
+    now = utc_now()
+    census, tests, slots = await asyncio.gather(
+        take(call.spine.redis, call.spine.ledger.prefix), SelfTestStore(call.spine.redis).entries(now), lately(call)
+    )
+    lines = {"mail": MAIL, "trouble": TROUBLE}
+    return {
+        "figures": [told(tests), *figures(call.config, census)],
+        "lines": lines,
+        "minutes": {name: minutes(slots, some) for name, some in lines.items()},
+    }

@@ -106,6 +106,7 @@ class Templates:
         )  # fmt: skip
         self._environment.filters |= {
             "stamp": stamp, "clock": clock, "span": span, "octets": octets, "number": number,
+            "column": lambda name: f"{name}#",  # one of numbers, for the macro `table`
         }  # fmt: skip
         self._environment.globals["static"] = files.url
 

@@ -4,13 +4,15 @@ A test asks what the self-test of a worker asks, from here and within a time lim
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from delivery.nameserver import system_servers
+from delivery.nameserver import Server, system_servers
 from delivery.resolver import Resolver
-from delivery.trust import Examination
+from delivery.trust import Examination, Source
 from ops.console.page import Answer, Call
 from pipeline.spine import utc_now
+from pipeline.store.selftests import SelfTestStore
 
 LONGEST = 20.0  # seconds for all resolvers
 
@@ -23,14 +25,33 @@ class Tested:
     found: Examination | None = None
     fault: str = ""
 
+    @property
+    def why(self) -> str:
+        """Say in a few words what the outcome is; the canaries stand above it."""
+        if self.found is None:
+            return self.fault
+        if not self.found.trusted:
+            return "It is neither on loopback nor named in dns.trust, so its word on DNSSEC is not believed"
+        return (
+            {
+                Source.TRUSTED: "It validates, and is believed",
+                Source.LOCAL: "Its answers are proven here",
+                Source.BOTH: "It validates, and its answers are proven here as well",
+            }[self.found.source]
+            if self.found.passed
+            else "A canary fails"
+        )
 
-def _known(call: Call) -> list[str]:
-    return [str(server) for server in call.config.dns_settings().servers or system_servers()]
+
+async def _shown(call: Call, tested: Sequence[Tested] | None) -> Answer:
+    servers = [str(server) for server in call.config.dns_settings().servers or system_servers()]
+    workers = await SelfTestStore(call.spine.redis).entries(utc_now())
+    return {"servers": servers, "dns": call.config.dns, "tested": tested, "workers": workers}
 
 
 async def show(call: Call) -> Answer:
-    """Show what is configured."""
-    return {"servers": _known(call), "dns": call.config.dns, "tested": None}
+    """Show what the workers found."""
+    return await _shown(call, None)
 
 
 async def test(call: Call) -> Answer:
@@ -38,8 +59,8 @@ async def test(call: Call) -> Answer:
     settings = call.config.dns_settings()
     servers = settings.servers or system_servers()
 
-    async def one(server: object) -> Tested:
-        resolver = Resolver(replace(settings, servers=(server,)), now=utc_now)  # type: ignore[arg-type]
+    async def one(server: Server) -> Tested:
+        resolver = Resolver(replace(settings, servers=(server,)), now=utc_now)
         try:
             async with asyncio.timeout(LONGEST):
                 (found,) = await resolver.check()
@@ -50,4 +71,4 @@ async def test(call: Call) -> Answer:
         return Tested(str(server), found)
 
     tested = await asyncio.gather(*map(one, servers))
-    return {"servers": _known(call), "dns": call.config.dns, "tested": tested}
+    return await _shown(call, tested)

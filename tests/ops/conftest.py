@@ -16,6 +16,7 @@ from redis.asyncio import Redis as AsyncRedis
 from ops.cli import main
 from pipeline import log
 from pipeline.store.ledger import Ledger
+from tests.ops.console_site import Site, running
 
 T = TypeVar("T")
 
@@ -77,3 +78,18 @@ def ledger(redis_url: str) -> WithLedger:
         return asyncio.run(connected())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def console(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Run one web console for all tests of a module."""
+    with running(tmp_path_factory.mktemp("console"), redis_url) as one:
+        yield one
+
+
+@pytest.fixture
+def site(console: Site) -> Site:
+    """Give the web console, on an empty Redis without users."""
+    with Redis.from_url(console.redis_url) as client:
+        client.flushall()
+    return console

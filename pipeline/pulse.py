@@ -51,7 +51,13 @@ class Counter:
             "message.accepted": self._accepted,
             "stage.verdict": self._ruled,
             "delivery.attempt": self._attempted,
+            "resolver.suspended": lambda fields: self._alert("resolver", fields["text"]),
+            "resolver.restored": lambda _fields: self._alert("resolver", ""),
+            "accept.pressure": lambda fields: self._alert(
+                "pressure", "" if fields["state"] == "open" else f"{fields['state']}: {fields['text']}"
+            ),
         }
+        self._alerts: dict[str, str] = {}
 
     def count(self, event: str, fields: Fields) -> None:
         """Take an event that is being written."""
@@ -113,6 +119,18 @@ class Counter:
                 if beat is not None:
                     beat.door = f"{fields['address']}|{fields['port']}"
 
+    def _alert(self, kind: str, text: str) -> None:
+        with self._lock:
+            if text:
+                self._alerts[kind] = text[:LONGEST]
+            else:
+                self._alerts.pop(kind, None)
+
+    def alerts(self) -> Mapping[str, str]:
+        """Give what is amiss in this process now."""
+        with self._lock:
+            return dict(self._alerts)
+
     def taken(self, now: float) -> tuple[Mapping[int, Mapping[str, int]], Mapping[str, Beat]]:
         """Give what is to be told now, and begin anew; slots are numbered by their start over `SLOT`."""
         with self._lock:
@@ -162,10 +180,11 @@ class Teller:
         """Tell what there is. Raises `StoreUnavailable` and `StoreFull`, and keeps the sums then."""
         now = self._now()
         slots, beats = self._counter.taken(now)
-        if not slots and not beats:
+        alerts = self._counter.alerts()
+        if not slots and not beats and not alerts:
             return
         try:
-            await self._store.add(slots, beats, datetime.fromtimestamp(now, UTC))
+            await self._store.add(slots, beats, datetime.fromtimestamp(now, UTC), alerts)
         except BaseException:
             self._counter.put_back(slots, beats)
             raise

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "ops.cli.explain:explain",
     "dig": "ops.cli.dig:dig",
     "tlsa": "ops.cli.tlsa:tlsa",
+    "top": "ops.cli.top:top",
     "queue": "ops.cli.queue:queue",
     "exclude": "ops.cli.exclude:exclude",
     "trace": "ops.cli.trace:trace",

@@ -2,7 +2,8 @@
 
 `dp:pulse:<slot>` holds the counts of ten seconds and lasts an hour. `dp:pulse:to:<destination>` holds a ring of ten
 minutes, the last security and the last trouble; it lasts for a day after mail last went there, and there are `MOST` of
-them, listed in the sorted set `dp:pulse:seen` by when that was. Nothing rests on any of this: it is there to be shown.
+them, listed in the sorted set `dp:pulse:seen` by when that was. `dp:pulse:alert:<kind>` says what is amiss in some
+process, as long as one repeats it. Nothing rests on any of this: it is there to be shown.
 Slots and minutes go by the clocks of those who count. Raises `StoreUnavailable` and `StoreFull`.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -25,6 +27,8 @@ REMEMBERED = timedelta(days=1)  # for which a destination is kept after its last
 MOST = 20_000  # destinations: 20 MB if mail went to all of them in each of the last minutes
 DELIVERED = ("dane", "dane-host-only", "verify", "encrypt", "opportunistic", "clear", "other")
 COUNTED = (*DELIVERED, "deferred", "failed")  # of a destination, in the order in which a ring holds them
+ALERTS = ("resolver", "pressure")
+STANDS = 15  # seconds for which an alert stands that nobody repeats
 _SCRIPT = Path(__file__).parent / "lua" / "pulse" / "add.lua"
 _AT_ONCE = 100  # destinations of one script, so that nobody waits for it
 
@@ -90,18 +94,27 @@ class PulseStore:
         self._root = prefix
         self._script = redis.register_script(_SCRIPT.read_bytes())
 
-    async def add(self, slots: Mapping[int, Mapping[str, int]], beats: Mapping[str, Beat], now: datetime) -> None:
-        """Add what one process has counted, in one trip; slots are numbered by their start over `SLOT`."""
+    async def add(
+        self, slots: Mapping[int, Mapping[str, int]], beats: Mapping[str, Beat], now: datetime,
+        alerts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """Add what one process has counted, in one trip; slots are numbered by their start over `SLOT`.
+
+        `alerts`: what is amiss in that process, by kind; it stands until nobody has said so for a while.
+        """
         with store_errors():
             try:
-                await self._add(slots, beats, now, by_name=True)
+                await self._add(slots, beats, now, alerts, by_name=True)
             except NoScriptError:  # nothing was added to any destination, and all slots were: see there
-                await self._add({}, beats, now, by_name=False)
+                await self._add({}, beats, now, {}, by_name=False)
 
     async def _add(
-        self, slots: Mapping[int, Mapping[str, int]], beats: Mapping[str, Beat], now: datetime, *, by_name: bool
-    ) -> None:
+        self, slots: Mapping[int, Mapping[str, int]], beats: Mapping[str, Beat], now: datetime,
+        alerts: Mapping[str, str], *, by_name: bool,
+    ) -> None:  # fmt: skip
         async with self._redis.pipeline(transaction=False) as pipe:
+            for kind, text in alerts.items():
+                pipe.set(f"{self._prefix}alert:{kind}", text, ex=STANDS)
             for slot, counts in slots.items():
                 for word, number in counts.items():
                     pipe.hincrby(f"{self._prefix}{slot}", word, number)
@@ -129,6 +142,12 @@ class PulseStore:
             Slot(datetime.fromtimestamp(number * SLOT, UTC), {word.decode(): int(n) for word, n in row.items()})
             for number, row in zip(numbers, rows, strict=True)
         ]
+
+    async def alerts(self) -> dict[str, str]:
+        """Tell what is amiss in some process now, by kind, in the words of the last one that said so."""
+        with store_errors():
+            texts = await self._redis.mget([f"{self._prefix}alert:{kind}" for kind in ALERTS])
+        return {kind: text.decode() for kind, text in zip(ALERTS, texts, strict=True) if text is not None}
 
     async def destinations(self, start: int = 0, limit: int = 100) -> list[str]:
         """Name destinations, those that mail went to last first, from a place in that order on."""

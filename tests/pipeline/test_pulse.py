@@ -14,7 +14,7 @@ from pipeline import log, pulse
 from pipeline.pulse import Counter, Teller, counting, security_of
 from pipeline.store.backlog import BacklogStore
 from pipeline.store.connection import StoreUnavailable, connect
-from pipeline.store.pulse import COUNTED, KEPT, MOST, RING, SLOT, Beat, PulseStore
+from pipeline.store.pulse import COUNTED, KEPT, MOST, RING, SLOT, STANDS, Beat, PulseStore
 from stages.message import State
 from tests.delivery.mailhost import DROP, Script
 from tests.delivery.test_courier import CLEAR, dane, good, hosts, plan
@@ -156,6 +156,21 @@ async def test_what_waits_is_bounded() -> None:
     slots, beats = counter.taken(0)
     assert len(beats) == pulse.MOST
     assert sorted(slots) == list(range(10, pulse.WAITING + 10))
+
+
+async def test_what_is_amiss_is_told_while_it_lasts(redis: Redis) -> None:
+    """A resolver that fails and a lack of room are known to whoever looks, until they are over or nobody says so."""
+    counter, store = Counter(), PulseStore(redis)
+    teller = Teller(counter, store)
+    counter.count("resolver.suspended", {"text": "mail that DANE concerns waits"})
+    counter.count("accept.pressure", {"state": "slowed", "text": "Redis is 80% full"})
+    await teller.tell()
+    known = {"resolver": "mail that DANE concerns waits", "pressure": "slowed: Redis is 80% full"}
+    assert await store.alerts() == known
+    counter.count("resolver.restored", {"text": "answers count again"})
+    counter.count("accept.pressure", {"state": "open", "text": ""})
+    assert counter.alerts() == {}
+    assert all([0 < await redis.ttl(f"dp:pulse:alert:{kind}") <= STANDS for kind in known])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""`danepipe top`: what happens now, live in a terminal or as one table."""

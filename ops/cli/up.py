@@ -48,10 +48,8 @@ def up(context: click.Context) -> None:
     if config.api.listen is not None:
         check_api(config)
     opened, absent = console_socket(config)
-    if config.redis.url == "embedded":
-        with _alone(config):
-            run(_up(config, opened, absent), config)
-    else:
+    alone = _alone(config) if config.redis.url == "embedded" else contextlib.nullcontext()
+    with opened or contextlib.nullcontext(), alone:
         run(_up(config, opened, absent), config)
 
 

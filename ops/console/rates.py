@@ -15,11 +15,11 @@ from pipeline.store.pulse import KEPT, SLOT, PulseStore, Slot
 Lines = dict[str, tuple[str, tuple[str, ...]]]
 
 MAIL: Lines = {
-    "accepted": ("Accepted (messages)", ("accepted",)),
-    "dane": ("Delivered with DANE", ("dane", "dane-host-only")),
-    "tls": ("Delivered, other demanded TLS", ("verify", "encrypt")),
-    "may": ("Delivered, opportunistic TLS", ("opportunistic", "other")),
-    "clear": ("Delivered in clear text", ("clear",)),
+    "accepted": ("Accepted", ("accepted",)),
+    "dane": ("DANE", ("dane", "dane-host-only")),
+    "tls": ("Demanded TLS", ("verify", "encrypt")),
+    "may": ("Opportunistic TLS", ("opportunistic", "other")),
+    "clear": ("Clear text", ("clear",)),
 }
 TROUBLE: Lines = {"deferred": ("Put off", ("deferred",)), "failed": ("Failed", ("failed",))}
 

@@ -222,7 +222,7 @@ def application(spine: Spine) -> ASGIApp:
         paths.setdefault(page.path, []).append(page)
     routes = [Route(path, _Resource(site, pages)) for path, pages in paths.items()]
     routes.append(Route("/static/{name:path}", site.files.answer))
-    elsewhere = _Resource(site, [Page("GET", "", _missing, open=True)])
+    elsewhere = _Resource(site, [Page("GET", "", _missing)])
 
     async def missing(_request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 405:
@@ -234,9 +234,7 @@ def application(spine: Spine) -> ASGIApp:
     return _Door(made, spine.config.console)
 
 
-async def _missing(call: Call) -> Mapping[str, Any]:
-    if not call.who:
-        raise Refused(401, "Log in first.")
+async def _missing(_call: Call) -> Mapping[str, Any]:
     raise Refused(404, "There is no such page.")
 
 

@@ -63,8 +63,17 @@ class Site:
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Read the log as far as it is written."""
-        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
         return [event for event in found if event["event"] == kind]
+
+    def told(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Wait until the log holds such an event, and give the last one."""
+
+        def fitting() -> list[dict[str, Any]]:
+            return [one for one in self.events(kind) if fields.items() <= one.items()]
+
+        asyncio.run(until(lambda: bool(fitting())))
+        return fitting()[-1]
 
     def command(self, *words: str, given: str = "") -> str:
         """Run a command beside it; gives what it prints."""

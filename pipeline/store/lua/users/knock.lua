@@ -16,7 +16,7 @@ end
 for number, door in ipairs(KEYS) do
   local tries = redis.call('HINCRBY', door, 'tries', 1)
   if tries >= free then
-    local pause = math.min(1000 * 2 ^ math.min(tries - free, 20), tonumber(ARGV[2 + number]))
+    local pause = math.min(2000 * 2 ^ math.min(tries - free, 20), tonumber(ARGV[2 + number]))
     redis.call('HSET', door, 'until', string.format('%.0f', now + pause))
   end
   redis.call('PEXPIRE', door, keep)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -29,9 +30,11 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.pulse import COUNTED, SLOT, Beat, PulseStore, Trouble
 from tests.needs import free_port, redis_server
 from tests.ops.conftest import Run, WithLedger
+from tests.ops.test_cli_up import Start, environ, is_up, start
 from tests.ops.test_destinations import key, put, soon, spine
+from tests.ops.test_metrics import sent
 
-__all__ = ["spine"]  # a fixture
+__all__ = ["environ", "spine", "start"]  # fixtures
 
 HOSTILE = "450 [bold red]evil[/bold red] \x1b]0;title\x07\x1b[31m \u202ereversed\nsecond line [link=http://x]"
 PATIENCE = 20.0
@@ -307,3 +310,23 @@ def test_other_commands_do_not_pay() -> None:
     """Textual is imported by the live view alone."""
     program = "import sys, ops.cli.top, ops.cli.queue; sys.exit('textual' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_it_shows_a_running_pipeline(start: Start, environ: dict[str, str]) -> None:
+    """What the processes of `up` do is seen without any setting: what came in, what waits, and a resolver in trouble."""
+    await is_up(await start("up"))
+    await sent(environ)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("DANEPIPE_")} | environ
+    seen: dict[str, Any] = {}
+    async with asyncio.timeout(60):
+        while not (seen.get("per_second", {}).get("accepted") and seen["destinations"] and seen["alerts"]):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ops.cli", "top", "--json", env=variables, stdout=asyncio.subprocess.PIPE
+            )
+            seen = json.loads((await process.communicate())[0])
+    (row,) = seen["destinations"]
+    assert (row["name"], row["backlog"], row["deferred"]) == ("example.org", 1, 1)
+    assert row["error"]["code"].startswith("dns.")
+    assert row["next_try"] is not None
+    assert "mail that DANE concerns waits" in seen["alerts"]["resolver"]
+    assert seen["queue"]["queue_messages"] == 1

@@ -111,6 +111,7 @@ class EmbeddedRedis:
         return await asyncio.create_subprocess_exec(
             self.binary.path, "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
             "--dir", str(directory), "--appendonly", "yes", "--appendfsync", "always",
+            "--auto-aof-rewrite-min-size", "512mb",
             "--hash-max-ziplist-entries", "32", "--hash-max-ziplist-value", "2048",  # see ops/deploy/redis.conf
             "--save", "", "--maxmemory-policy", "noeviction", "--logfile", str(directory / "redis.log"),
             "--daemonize", "no", "--supervised", "no", "--loglevel", "notice",

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
-import structlog
+
+_rich = sys.modules.get("rich")
+if _rich is None:  # structlog would take it for tracebacks, which no event of ours holds: 5 MB of every process
+    sys.modules["rich"] = None  # type: ignore[assignment] # what the import system itself means by it
+import structlog  # noqa: E402 - see above
+
+if _rich is None:
+    del sys.modules["rich"]
 
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

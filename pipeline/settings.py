@@ -264,6 +264,9 @@ class Work(Section):
     destinations: Positive = Field(100, description="destinations that each delivers to at a time")
     lease: Duration = Field(timedelta(seconds=60), description="time after which a silent worker loses its work")
     fair_share: Positive = Field(100, description="messages one connection job takes before it lets others in")
+    nice: int = Field(
+        15, ge=0, le=19, description="how far workers stand back for the listener where processor time is short"
+    )
 
     @model_validator(mode="after")
     def _long_enough(self) -> "Work":

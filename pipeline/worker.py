@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline import log, meter
 
 NOT_STARTED = 127  # the status of a process that could not be started, as shells say it
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}  # glibc sets memory aside for each thread, and nearly all work is done in one
 WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it looks by itself
 
 
@@ -49,7 +50,7 @@ class Workers:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         settings = self._settings
-        environ = {**os.environ, **settings.environ, "DANEPIPE_WORKER": str(os.getpid())}
+        environ = {**ALLOCATOR, **os.environ, **settings.environ, "DANEPIPE_WORKER": str(os.getpid())}
         if settings.config is not None:
             environ["DANEPIPE_CONFIG"] = str(settings.config)
         arguments = ["--threads", str(settings.threads), *(f"--queue={queue}" for queue in settings.queues)]
@@ -103,6 +104,17 @@ def settle() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def stand_back(nice: int) -> None:
+    """Let others of this machine have the processor first: mail that comes in is kept at once, and sent a little later.
+
+    Linux shares its time among sessions before it looks at `nice`, and a worker is a session of its own, so both are
+    told (sched(7), "The autogroup feature").
+    """
+    os.nice(nice)
+    with contextlib.suppress(OSError):  # no such feature, or it is not ours to set
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker process until a signal ends it."""
     import argparse  # noqa: PLC0415 - only this entry point parses arguments
@@ -119,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from pipeline import actors  # noqa: PLC0415
 
+    stand_back(actors.config.work.nice)
     if meter.DIRECTORY in os.environ:
         meter.begin("work")
         actors.broker.emit_after("process_boot")  # where Dramatiq's own counting begins

@@ -19,7 +19,13 @@ from pipeline.store.selftests import SelfTest, SelfTestStore, Verdict
 def verdicts(resolver: Resolver, config: Config, now: datetime) -> tuple[Verdict, ...]:
     """Give what the last self-test of a resolver has found."""
     unvalidated = config.dns_settings().anchors.in_force(now)
-    return tuple(Verdict(**one.told(unvalidated)) for one in resolver.examined)  # type: ignore[arg-type] # as events have it
+    return tuple(
+        Verdict(
+            str(one.server), str(one.source), one.passed, str(one.told(unvalidated)["text"]),
+            tuple(str(outcome) for outcome in one.outcomes),
+        )
+        for one in resolver.examined
+    )  # fmt: skip
 
 
 async def keep_testing(resolver: Resolver, config: Config, store: SelfTestStore) -> None:

@@ -1,10 +1,10 @@
 """One run of the demonstration, with things that go wrong beside it, writes every documented event, each by its schema.
 
 The lab runs with all its domains; then, one after the other: a client says what is refused, new mail finds no memory, a
-program sends over HTTP and the server that is told of it is away, an operator holds mail and excludes a recipient, Redis
-is made unsafe, content is lost while a host comes back, a kept DNS answer is damaged, a plug-in raises, a worker is
-silent for longer than its lease, one is killed, a nudge cannot be enqueued, Redis dies, the resolver vouches for bogus
-data, says more than anybody has to read, goes away and comes back.
+program sends over HTTP and the server that is told of it is away, somebody logs in to the console, an operator holds
+mail and excludes a recipient, Redis is made unsafe, content is lost while a host comes back, a kept DNS answer is
+damaged, a plug-in raises, a worker is silent for longer than its lease, one is killed, a nudge cannot be enqueued, Redis
+dies, the resolver vouches for bogus data, says more than anybody has to read, goes away and comes back.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -83,12 +84,13 @@ class Scene:
         """Wait for something else that other processes do."""
         await until(condition, PATIENCE)
 
-    async def command(self, *arguments: str) -> str:
+    async def command(self, *arguments: str, given: bytes = b"") -> str:
         """Run a command of danepipe, which does well; returns what it prints."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments, stdout=asyncio.subprocess.PIPE
-        )
-        printed, _ = await process.communicate()
+            sys.executable, "-m", "ops.cli", "--config", str(self.config), *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        printed, _ = await process.communicate(given)
         assert process.returncode == 0
         return printed.decode().strip()
 
@@ -118,9 +120,21 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         liar = Liar(Server.parse(lab.resolver).port)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
         lab.resolver = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
-        async with _up(lab, liar, far, tmp_path) as made:
-            yield made
+        with _console_taken():
+            async with _up(lab, liar, far, tmp_path) as made:
+                yield made
         transport.close()
+
+
+@contextlib.contextmanager
+def _console_taken() -> Iterator[None]:
+    """Listen where the console of `up` would, unless somebody does already."""
+    try:
+        taken = socket.create_server(("127.0.0.1", 8025))
+    except OSError:
+        taken = socket.socket()
+    with taken:
+        yield
 
 
 @asynccontextmanager
@@ -160,6 +174,7 @@ async def test_one_run_writes_every_documented_event(scene: Scene) -> None:
     await _refused_at_the_door(scene)
     await _the_door_closes(scene)
     await _a_program_sends(scene)
+    await _somebody_looks(scene)
     await scene.written("exclusion.passes", pattern="nobody@ee-311.lab")
     await scene.written("exclusion.changed", who="clock")
     await _an_operator_steps_in(scene)
@@ -234,6 +249,32 @@ async def _a_program_sends(scene: Scene) -> None:
     await scene.redis.xtrim("dp:outcomes", maxlen=0, approximate=False)
     for event in ("api.request", "token.changed"):
         await scene.written(event)
+
+
+async def _somebody_looks(scene: Scene) -> None:
+    """Log in to a console beside `up`, whose own has no port, and come under a name that is none of its own."""
+    await scene.written("console.absent", role="up")
+    await scene.command("user", "add", "alice", given=b"correct horse battery\n")
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.cli", "--config", str(scene.config), "console",
+        env={**os.environ, "DANEPIPE_CONSOLE__LISTEN": f"127.0.0.1:{port}"},
+    )  # fmt: skip
+    await scene.written("console.started", port=port)
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=url, headers={"Origin": url}) as client:
+        page = (await client.get("/login")).text
+        form = {
+            "name": "alice",
+            "password": "correct horse battery",
+            "token": page.partition('name="token" value="')[2][:64],
+        }
+        assert (await client.post("/login", data=form)).status_code == 303
+        assert (await client.get("/", headers={"Host": "elsewhere.lab"})).status_code == 421
+    for event in ("user.changed", "console.login", "console.refused"):
+        await scene.written(event)
+    process.terminate()
+    assert await process.wait() == 0
 
 
 async def _an_operator_steps_in(scene: Scene) -> None:

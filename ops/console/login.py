@@ -3,6 +3,7 @@
 Every login, right or wrong, is an event (`console.login`).
 """
 
+import ipaddress
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -24,6 +25,17 @@ def _place(wanted: str) -> str:
     return wanted if ours else "/"
 
 
+def door(peer: str) -> str:
+    """Give what patience is kept for: the address, or the network of an IPv6 address, which one host has to itself."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return peer
+
+
 async def show(call: Call) -> Answer:
     """Ask for name and password."""
     if call.who:
@@ -34,7 +46,7 @@ async def show(call: Call) -> Answer:
 async def enter(call: Call) -> Answer:
     """Let a user in."""
     name, users = call.form.text("name")[:100], UserStore(call.spine.redis)
-    wait = await users.knock(name, call.peer)
+    wait = await users.knock(name, door(call.peer))
     if wait:
         _tell(call, name, "paused")
         seconds = ceil(wait.total_seconds())
@@ -46,7 +58,7 @@ async def enter(call: Call) -> Answer:
     if not await is_right(user.password if user else None, call.form.exact("password")) or user is None:
         _tell(call, name, "wrong")
         return _again(call, name)
-    await users.welcome(name, call.peer)
+    await users.welcome(name, door(call.peer))
     await users.end(call.visitor.secret)
     secret = await users.begin(user, call.config.console.session)
     _tell(call, name, "right")

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from redis import Redis
 
+from ops.console.login import door
 from ops.console.server import POLICY
 from ops.console.table import PAGES
 from pipeline.embedded import EmbeddedRedis
@@ -192,6 +193,15 @@ def test_guessing_takes_ever_longer(site: Site) -> None:
     with Redis.from_url(site.redis_url) as client:
         keys = list(client.scan_iter("dp:guesses:*"))
         assert all(0 < client.pttl(key) <= 3600 * 1000 for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("peer", "kept_for"),
+    [("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::/64"), ("", "")],
+)
+def test_patience_is_kept_for_a_host(peer: str, kept_for: str) -> None:
+    """Who has a network of IPv6 addresses has no more tries than who has one address."""
+    assert door(peer) == kept_for
 
 
 def test_who_may_only_look_may_not_act(site: Site, visit: Visit) -> None:

@@ -265,7 +265,7 @@ class Work(Section):
     lease: Duration = Field(timedelta(seconds=60), description="time after which a silent worker loses its work")
     fair_share: Positive = Field(100, description="messages one connection job takes before it lets others in")
     nice: int = Field(
-        15, ge=0, le=19, description="how far workers stand back for the listener where processor time is short"
+        19, ge=0, le=19, description="how far workers stand back for the listener where processor time is short"
     )
 
     @model_validator(mode="after")

@@ -83,7 +83,7 @@ class Row:
 class Detail:
     """All about one destination: the plan in use if there is one, its addresses in trouble, and mail that waits.
 
-    `waiting` has a row for each recipient, as `queue list` has it.
+    `waiting` has a row for each group: its first recipient as `queue list` has it, and how many go `together`.
     """
 
     row: Row
@@ -193,8 +193,8 @@ class Destinations:
                 told[one.destination] = Trouble(why.code, why.text[:200], host, recipient.last_attempt)
         return told
 
-    async def detail(self, name: str, limit: int = 50) -> Detail | None:
-        """Give all about one destination; None for a name that can be none."""
+    async def detail(self, name: str, limit: int = 50, start: int = 0) -> Detail | None:
+        """Give all about one destination, with its mail from a place on; None for a name that can be none."""
         rows = await self.rows([name])
         if not rows:
             return None
@@ -211,7 +211,7 @@ class Destinations:
         return Detail(
             rows[0], pulse, _halt(name, live, sites), plan,
             {door.rpartition("|")[0]: one for door, one in found if one is not None},
-            await self._waiting(name, limit),
+            await self._waiting(name, limit, start),
         )  # fmt: skip
 
     async def _plan(self, name: str) -> Plan | None:
@@ -225,17 +225,18 @@ class Destinations:
         except CodecError:  # as another version writes it
             return None
 
-    async def _waiting(self, name: str, limit: int) -> list[dict[str, Any]]:
-        groups = [group.partition("/") for group in await self._backlog.waiting(name, limit)]
+    async def _waiting(self, name: str, limit: int, start: int) -> list[dict[str, Any]]:
+        groups = [group.partition("/") for group in await self._backlog.waiting(name, limit, start)]
         messages = dict.fromkeys(MessageId(message) for message, _, _ in groups)
         stored = dict(zip(messages, await asyncio.gather(*map(self._spine.ledger.stored, messages)), strict=True))
         rows = []
         for message, _, numbers in groups:
             one = stored[MessageId(message)]
-            if one is not None:  # else it is settled meanwhile
-                meant = {f"{message}/{number}" for number in numbers.split(",")}
-                rows += [describe(one, recipient) for recipient in one.message.recipients if recipient.id in meant]
-        return rows[:limit]
+            meant = {f"{message}/{number}" for number in numbers.split(",")}
+            found = [] if one is None else [each for each in one.message.recipients if each.id in meant]
+            if one is not None and found:  # else it is settled meanwhile
+                rows.append({**describe(one, found[0]), "together": len(found)})
+        return rows
 
 
 def _parsed(name: str) -> Destination | None:

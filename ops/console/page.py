@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ops.api.body import read
 from ops.api.problem import Problem
+from ops.console.chores import Chores
 from ops.console.visitors import Visitor
 from pipeline.config import Config
 from pipeline.spine import Spine
@@ -73,11 +74,15 @@ class Form:
 
 @dataclass(slots=True)
 class Call:
-    """One request by one visitor. `who` is the name that events of what it does are written with."""
+    """One request by one visitor. `who` is the name that events of what it does are written with.
+
+    `chores` does what takes longer than a request.
+    """
 
     spine: Spine
     request: Request
     visitor: Visitor
+    chores: Chores
     form: Form = field(default_factory=Form)
 
     @property

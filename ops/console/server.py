@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ops.console.chores import Chores
 from ops.console.page import SAID, Call, Form, Page, Refused, said
 from ops.console.rendering import Files, Templates
 from ops.console.table import PAGES
@@ -88,10 +89,11 @@ def _refused(request: Request, who: str, status: int, text: str) -> None:
 
 
 class Idle:
-    """Knows for how long nobody has asked for anything."""
+    """Knows for how long nobody has asked for anything, and nothing that was asked for is under way."""
 
-    def __init__(self, inner: ASGIApp) -> None:
+    def __init__(self, inner: ASGIApp, chores: Chores) -> None:
         self._inner = inner
+        self._chores = chores
         self._busy = 0
         self._last = asyncio.get_running_loop().time()
 
@@ -107,15 +109,16 @@ class Idle:
     async def over(self, patience: float) -> None:
         """Return when nobody has asked for so many seconds."""
         loop = asyncio.get_running_loop()
-        while self._busy or self._last + patience > loop.time():  # noqa: ASYNC110 - the end of a wait is no event
+        while self._busy or self._chores.is_busy or self._last + patience > loop.time():  # noqa: ASYNC110 - the end of a wait is no event
             await asyncio.sleep(min(1.0, patience))
 
 
 class Site:
     """All that the pages share."""
 
-    def __init__(self, spine: Spine) -> None:
+    def __init__(self, spine: Spine, chores: Chores) -> None:
         self.spine = spine
+        self.chores = chores
         self.files = Files()
         self.templates = Templates(self.files)
         self.users = UserStore(spine.redis)
@@ -154,7 +157,7 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        call = Call(self._site.spine, request, Visitor(""))
+        call = Call(self._site.spine, request, Visitor(""), self._site.chores)
         try:
             answer = await self._answered(call)
         except Refused as refused:
@@ -214,9 +217,9 @@ def _to_login(request: Request) -> Response:
     return RedirectResponse(place, 303)
 
 
-def application(spine: Spine) -> ASGIApp:
+def application(spine: Spine, chores: Chores) -> ASGIApp:
     """Make the application."""
-    site = Site(spine)
+    site = Site(spine, chores)
     paths: dict[str, list[Page]] = {}
     for page in PAGES:
         paths.setdefault(page.path, []).append(page)
@@ -245,10 +248,12 @@ async def serve_console(
     settings = spine.config.console
     address, port = opened.getsockname()[:2]
     log.emit("console.started", address=address, port=port, tls=settings.certificate is not None)
-    watched = Idle(application(spine))
+    chores = Chores(spine)
+    watched = Idle(application(spine, chores), chores)
     ending = [asyncio.ensure_future(ended)]
     if ends_idle:
         ending.append(asyncio.ensure_future(watched.over(settings.idle.total_seconds())))
     await serve(watched, settings, asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED), opened)
+    await chores.stop()
     for one in ending:
         one.cancel()

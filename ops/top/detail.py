@@ -74,7 +74,8 @@ def _waiting(detail: Detail) -> Iterator[str]:
     for one in rows:
         later = f", next {one['next_attempt']}" if one["next_attempt"] else ""
         yield inert(f"  {one['id']} {one['state']}, attempts {one['attempts']}{later}")
-        yield inert(f"    {one['sender']} -> {one['recipient']}")
+        others = f" and {one['together'] - 1:,} more" if one["together"] > 1 else ""
+        yield inert(f"    {one['sender']} -> {one['recipient']}{others}")
         if one["code"]:
             yield inert(f"    {one['code']}: {one['reason']}")
 

@@ -86,14 +86,52 @@ class BacklogStore:
             found.append(Standing(name, int(ready), int(deferred), group, at))
         return found
 
-    async def waiting(self, destination: str, limit: int = 50) -> list[str]:
-        """Name the groups that wait for a destination: those that are ready, then those due first."""
+    async def waiting(self, destination: str, limit: int = 50, start: int = 0) -> list[str]:
+        """Name groups that wait for a destination, from a place on: those that are ready, then those due first."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.lrange(f"{self._prefix}ready:{destination}", 0, limit - 1)
-                pipe.zrange(f"{self._prefix}deferred:{destination}", 0, limit - 1)
-                ready, deferred = await pipe.execute()
-        return [group.decode() for group in (*ready, *deferred)][:limit]
+                pipe.llen(f"{self._prefix}ready:{destination}")
+                pipe.lrange(f"{self._prefix}ready:{destination}", start, start + limit - 1)
+                ready, groups = await pipe.execute()
+            if len(groups) < limit:
+                first = max(0, start - ready)
+                last = first + limit - len(groups) - 1
+                groups += await self._redis.zrange(f"{self._prefix}deferred:{destination}", first, last)
+        return [group.decode() for group in groups]
+
+    async def all_of(self, destination: str) -> AsyncIterator[list[str]]:
+        """Give every group that waits for a destination, some at a time, whatever happens to them meanwhile.
+
+        Those that are ready are noted before the first is given. One that is put off again meanwhile may come twice.
+        """
+        ready, end = f"{self._prefix}ready:{destination}", -1
+        steps: list[list[bytes]] = []
+        while True:  # counted from the end, places stay what they are while workers take from the beginning
+            with store_errors():
+                found = await self._redis.lrange(ready, end - _STEP + 1, end)
+            if not found:
+                break
+            steps.append(found)
+            end -= len(found)
+        while steps:
+            yield [group.decode() for group in steps.pop()]
+        cursor = 0
+        while True:
+            with store_errors():
+                cursor, scored = await self._redis.zscan(f"{self._prefix}deferred:{destination}", cursor, count=_STEP)
+            yield [group.decode() for group, _ in scored]
+            if not cursor:
+                return
+
+    async def held(self) -> AsyncIterator[list[str]]:
+        """Give every group that an operator or a stage holds, some at a time."""
+        cursor = 0
+        while True:
+            with store_errors():
+                cursor, found = await self._redis.hscan(f"{self._prefix}held", cursor, count=_STEP)
+            yield [group.decode() for group in found]
+            if not cursor:
+                return
 
     async def first_of(self, groups: Sequence[str]) -> list[bytes | None]:
         """Fetch the first recipient of each group, as it is kept; None where it has gone meanwhile."""

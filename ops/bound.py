@@ -1,0 +1,78 @@
+"""The recipients bound for one destination, for an operator's hand: those that wait there, and those held for it.
+
+They are found by what the ledger keeps of each destination, so that it costs the same however long the queue is. Mail
+that is held belongs to no destination: it is known again by the domain of the recipient, so none is found for a
+destination that is a named host. What is acted on goes elsewhere, which the walk bears. Raises `StoreUnavailable`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from ops.hands import still_open
+from pipeline.spine import Spine, utc_now
+from pipeline.store.backlog import BacklogStore
+from pipeline.store.changes import Stored
+from stages.destination import Destination, RouteKind
+from stages.message import MessageId, Recipient, State
+
+_AT_ONCE = 50  # messages that are fetched together
+MOST_HELD = 300  # groups that are looked at to say how many are held for one destination
+
+
+def _backlog(spine: Spine) -> BacklogStore:
+    return BacklogStore(spine.redis, prefix=spine.ledger.prefix)
+
+
+async def waiting(spine: Spine, destination: str) -> AsyncIterator[tuple[Stored, Recipient]]:
+    """Find the recipients that wait for a destination; one that is tried meanwhile does not come again."""
+    begun = utc_now()
+    async for groups in _backlog(spine).all_of(destination):
+        async for stored, recipient in _recipients(spine, groups):
+            if recipient.last_attempt is None or recipient.last_attempt <= begun:
+                yield stored, recipient
+
+
+async def count(spine: Spine, destination: str) -> int:
+    """Count the recipients that wait for a destination, by the names of their groups alone."""
+    total = 0
+    async for groups in _backlog(spine).all_of(destination):
+        total += sum(1 + group.count(",") for group in groups)
+    return total
+
+
+async def held(spine: Spine, destination: str) -> AsyncIterator[tuple[Stored, Recipient]]:
+    """Find the recipients held whose mail is for a domain that is a destination by itself."""
+    target = Destination.parse(destination)
+    if target.kind is not RouteKind.MX:
+        return
+    async for groups in _backlog(spine).held():
+        async for stored, recipient in _recipients(spine, groups):
+            if recipient.state is State.HELD and recipient.address.domain == target.name:
+                yield stored, recipient
+
+
+async def count_held(spine: Spine, destination: str) -> int | None:
+    """Count the recipients held; None where too much is held to look at all of it."""
+    if Destination.parse(destination).kind is not RouteKind.MX:
+        return 0
+    if (await spine.ledger.counts())["held"] > MOST_HELD:
+        return None
+    found = 0
+    async for _ in held(spine, destination):
+        found += 1
+    return found
+
+
+async def _recipients(spine: Spine, groups: Sequence[str]) -> AsyncIterator[tuple[Stored, Recipient]]:
+    for first in range(0, len(groups), _AT_ONCE):
+        parts = [group.partition("/") for group in groups[first : first + _AT_ONCE]]
+        names = dict.fromkeys(MessageId(message) for message, _, _ in parts)
+        messages = dict(zip(names, await asyncio.gather(*map(spine.ledger.stored, names)), strict=True))
+        for message, _, numbers in parts:
+            stored = messages[MessageId(message)]
+            if stored is None:
+                continue  # settled and forgotten meanwhile
+            meant = {f"{message}/{number}" for number in numbers.split(",")}
+            for recipient in still_open(stored):
+                if recipient.id in meant:
+                    yield stored, recipient

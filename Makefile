@@ -12,8 +12,11 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/danepipe lab demo
 
+# The whole suite in several processes at once; with ARGS="tests/laws -x" one pytest with these arguments. The hundreds of
+# processes that tests start must not compile all modules anew, as they do where PYTHONDONTWRITEBYTECODE is set.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m $(if $(strip $(ARGS)),pytest $(ARGS),tests.side_by_side)
 
 check: $(VENV)/.tests-installed
 	$(BIN)/ruff format --check .

@@ -5,7 +5,6 @@ leaves for another but the keys of the root. It waits long for the server, which
 datagram on loopback.
 """
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from dns.rcode import SERVFAIL, Rcode
 from dns.rdatatype import RdataType
 
 from tests.dnssec.zones import NOW, Tree
-from tests.needs import program
+from tests.needs import free_port, program
 
 _CONFIG = """\
 server:
@@ -133,7 +132,7 @@ def unbound(
     Raises RuntimeError if it does not start.
     """
     path = program("unbound")
-    port = _free_port()
+    port = free_port()
     config = directory / "unbound.conf"
     config.write_text(
         _CONFIG.format(
@@ -163,16 +162,3 @@ def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
             continue
         return
     raise RuntimeError(f"Unbound does not start: {log.read_text(errors='replace')}")
-
-
-def _free_port() -> int:
-    """Find a port that is free for UDP and TCP at this moment."""
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:  # somebody else's UDP port: try another
-                continue
-            return port

@@ -1,31 +1,26 @@
 """OpenSSL's own DANE verification beside ours, on every mail host of the lab that publishes usable records."""
 
 import asyncio
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from ops.cli.explain import explained
+from ops.explain_views import as_json
 from ops.lab.demo import possible
 from ops.lab.world import Lab
+from pipeline.accept.address import parse_address
+from pipeline.config import Config, load
+from stages.message import Origin
 from stages.records import TLSA
 from stages.usable import why_unusable
 from tests.needs import program
 
-ROOT = Path(__file__).parents[2]
 
-
-async def _explain(config: Path, domain: str, limit: asyncio.Semaphore) -> dict[str, Any]:
+async def _explain(config: Config, domain: str, limit: asyncio.Semaphore) -> dict[str, Any]:
+    """Give what `danepipe explain --json --connect` says."""
     async with limit:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.cli", "--config", str(config), "explain", f"user@{domain}", "--json", "--connect",
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, _ = await process.communicate()
-    assert process.returncode == 0
-    found: dict[str, Any] = json.loads(out)
-    return found
+        found = await explained(config, parse_address(f"user@{domain}"), None, Origin("send"), connecting=True)
+    return as_json(found)
 
 
 def _usable(text: str) -> bool:
@@ -54,7 +49,7 @@ async def test_openssl_agrees_with_explain_on_every_host(tmp_path: Path) -> None
     limit = asyncio.Semaphore(2)
     compared, differ = 0, []
     async with Lab.open(tmp_path / "lab", validation=possible()) as lab:
-        config = lab.write_config(tmp_path / "danepipe.toml", "redis://127.0.0.1:1/0")
+        config = load(lab.write_config(tmp_path / "danepipe.toml", "redis://127.0.0.1:1/0"), {})
         found = await asyncio.gather(*(_explain(config, scenario.domain, limit) for scenario in lab.scenarios))
         for one in found:
             for bound in one["destinations"]:

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -41,7 +40,7 @@ from tests.delivery.certificates import leaf
 from tests.delivery.mailhost import Script, mailhost
 from tests.delivery.test_resolver_faults import Liar
 from tests.journeys.test_kill import until
-from tests.needs import free_port, redis_server
+from tests.needs import free_port, redis_server, taken_port
 from tests.ops.test_webhooks import SECRET, Far, listening
 from tests.plugin.install import install
 from tests.validating import validated_lab
@@ -120,21 +119,10 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         liar = Liar(Server.parse(lab.resolver).port)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: liar, ("127.0.0.1", 0))
         lab.resolver = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
-        with _console_taken():
+        with taken_port(8025):  # where the console of `up` would listen
             async with _up(lab, liar, far, tmp_path) as made:
                 yield made
         transport.close()
-
-
-@contextlib.contextmanager
-def _console_taken() -> Iterator[None]:
-    """Listen where the console of `up` would, unless somebody does already."""
-    try:
-        taken = socket.create_server(("127.0.0.1", 8025))
-    except OSError:
-        taken = socket.socket()
-    with taken:
-        yield
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pipeline.embedded import EmbeddedRedis, socket_path
-from tests.needs import redis_server
+from tests.needs import free_port, redis_server
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
@@ -29,12 +28,9 @@ Start = Callable[..., Awaitable[Process]]
 def environ(tmp_path: Path) -> dict[str, str]:
     """Give an environment with a data directory, a port and a log of its own."""
     redis_server()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DANEPIPE_")}
     ours = {
-        "LISTEN__SMTP": f"127.0.0.1:{port}", "HOSTNAME": "mail.example.org", "WORK__PROCESSES": "1",
+        "LISTEN__SMTP": f"127.0.0.1:{free_port()}", "HOSTNAME": "mail.example.org", "WORK__PROCESSES": "1",
         "WORK__THREADS": "2", "LOG__FILE": str(tmp_path / "log.jsonl"), "STORE__DIR": str(tmp_path / "var"),
         "DNS__SERVERS": "127.0.0.1@1", "DNS__TIMEOUT": "100ms", "DNS__RETRY": "100ms",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from asyncio.subprocess import Process
 import httpx
 import pytest
 
-from tests.needs import free_port
+from tests.needs import free_port, taken_port
 from tests.ops.test_cli_up import PATIENCE, Start, environ, events, gone, logged, said, start, until
 
 __all__ = ["environ", "start"]  # fixtures
@@ -79,14 +79,7 @@ async def test_a_port_that_was_named_must_be_free(start: Start, environ: dict[st
 
 async def test_mail_does_not_wait_for_the_port_of_the_console(start: Start, environ: dict[str, str]) -> None:
     """Is the usual port taken, `up` says so in its announcement and in the log, and sends mail without the console."""
-    probe = socket.socket()
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        probe.bind(("127.0.0.1", 8025))
-        probe.listen()
-    except OSError:
-        pass  # it is taken already
-    with probe:
+    with taken_port(8025):
         up = await start("up")
         told = await announced(up)
     assert "web console:     none; console.listen: cannot listen on 127.0.0.1:8025: " in told

@@ -8,7 +8,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from ops.cli.period import FIRST, LAST
-from ops.lab.demo import _free_port, danepipe_up, possible, send, watch, with_sender
+from ops.lab.demo import danepipe_up, possible, send, watch, with_sender
 from ops.lab.fates import Fates
 from ops.lab.scenario import SENDER
 from ops.lab.scenarios import named
@@ -18,7 +18,7 @@ from ops.report.reading import reading
 from pipeline.embedded import socket_path
 from pipeline.store.ledger import Ledger
 from stages.message import MessageId, State
-from tests.needs import redis_server
+from tests.needs import free_port, redis_server
 from tests.ops.conftest import Run
 
 
@@ -53,7 +53,7 @@ async def test_the_report_of_a_run_is_what_hosts_and_ledger_say(cli: Run, tmp_pa
     chosen = with_sender(
         named("ee-311", "mismatch", "clear", "reply-5xx", "broken-ds", "excluded", "insecure-mx", "null-mx")
     )
-    log, port = tmp_path / "danepipe.log", _free_port()
+    log, port = tmp_path / "danepipe.log", free_port()
     async with Lab.open(tmp_path / "lab", chosen, possible()) as lab:
         config = lab.write_config(
             tmp_path / "danepipe.toml",

@@ -20,6 +20,7 @@ from pipeline.store.census import take
 from pipeline.store.ledger import Ledger
 from stages.plan import Trouble
 from tests.pipeline.test_ledger import message
+from tests.stopwatch import processor_seconds
 
 VERDICT: dict[str, Any] = {
     "stage": "deliver", "verdict": "done", "message": "M1", "recipients": ["b@example.com"],
@@ -136,17 +137,19 @@ def test_each_figure_says_what_to_do() -> None:
 def test_counting_costs_next_to_nothing(metrics: Metrics) -> None:
     """All that is counted for a message takes far less than a tenth of the millisecond that a message takes."""
     rounds = 2000
-    began = time.process_time()
-    for _ in range(rounds):
-        metrics.count("message.accepted", {"source": "smtp"})
-        for stage in ("route", "exclude", "resolve"):
-            metrics.count(
-                "stage.verdict", {**VERDICT, "verdict": "proceed", "stage": stage, "facts": {"dns_seconds": 0.1}}
-            )
-        metrics.count("delivery.attempt", ATTEMPT)
-        metrics.count("stage.verdict", VERDICT)
-        metrics.count("message.done", {"message": "M1"})
-    assert (time.process_time() - began) / rounds < 0.0003
+
+    def count() -> None:
+        for _ in range(rounds):
+            metrics.count("message.accepted", {"source": "smtp"})
+            for stage in ("route", "exclude", "resolve"):
+                metrics.count(
+                    "stage.verdict", {**VERDICT, "verdict": "proceed", "stage": stage, "facts": {"dns_seconds": 0.1}}
+                )
+            metrics.count("delivery.attempt", ATTEMPT)
+            metrics.count("stage.verdict", VERDICT)
+            metrics.count("message.done", {"message": "M1"})
+
+    assert processor_seconds(count, tries=5) / rounds < 0.0003
 
 
 @pytest.mark.parametrize("port", [0, 65532])

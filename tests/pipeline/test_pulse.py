@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.delivery.test_courier import CLEAR, dane, good, hosts, plan
 from tests.needs import free_port
 from tests.pipeline.test_metrics import ATTEMPT, VERDICT
 from tests.pipeline.yard import Yard, logged
+from tests.stopwatch import processor_seconds
 
 KEY = "mx:example.com:25:dane"
 NOW = datetime(2026, 11, 23, 12, 0, 3, tzinfo=UTC)
@@ -226,15 +226,17 @@ def test_counting_costs_next_to_nothing() -> None:
     """All that is counted of a message takes a few microseconds at most, of the millisecond that a message takes."""
     counter, rounds = Counter(), 5000
     proceed = {**VERDICT, "verdict": "proceed"}
-    began = time.process_time()
-    for _ in range(rounds):
-        counter.count("message.accepted", {})
-        for _ in range(3):
-            counter.count("stage.verdict", proceed)
-        counter.count("delivery.attempt", ATTEMPT)
-        counter.count("stage.verdict", VERDICT)
-        counter.count("message.done", {})
-    assert (time.process_time() - began) / rounds < 0.00001
+
+    def count() -> None:
+        for _ in range(rounds):
+            counter.count("message.accepted", {})
+            for _ in range(3):
+                counter.count("stage.verdict", proceed)
+            counter.count("delivery.attempt", ATTEMPT)
+            counter.count("stage.verdict", VERDICT)
+            counter.count("message.done", {})
+
+    assert processor_seconds(count, tries=5) / rounds < 0.00001
 
 
 def test_it_needs_no_prometheus() -> None:

@@ -1,7 +1,8 @@
-"""Exclusions and suspensions as people write them: patterns, names and ends, by command or over HTTP.
+"""Exclusions and suspensions as people write them and change them: by command, over HTTP or in the console.
 
-Raises ValueError with a sentence that says what would be right. `tell_of` writes the event of a suspension, as
-`told_of` does that of an exclusion; `who` is the name of the token, over HTTP.
+What reads a text raises ValueError with a sentence that says what would be right. What changes something writes an
+event of it, with `who` did it: the token over HTTP, the user of the console, and nobody by command. Raises
+`StoreUnavailable` and `StoreFull`.
 """
 
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 from pipeline import log
 from pipeline.config import a_label_pattern
+from pipeline.spine import Spine
 from pipeline.store.gates import Kind, Suspension
 from pipeline.values import parse_duration
 from stages.exclude import Exclusion, check_pattern
@@ -57,9 +59,23 @@ def exclusion_row(entry: Exclusion) -> dict[str, Any]:
     }
 
 
-def told_of(action: str, row: dict[str, Any], who: str = "") -> None:
-    """Write the event of an exclusion."""
-    log.emit("exclusion.changed", action=action, **row, **({"who": who} if who else {}))
+async def exclude(spine: Spine, entry: Exclusion, who: str = "") -> bool:
+    """Keep an exclusion; False if it replaced one of the same pattern."""
+    new = await spine.exclusions.add(entry)
+    log.emit("exclusion.changed", action="add", **exclusion_row(entry), **_by(who))
+    return new
+
+
+async def include(spine: Spine, pattern: str, who: str = "") -> bool:
+    """Remove an exclusion that was added while danepipe runs; False if there was none of that pattern."""
+    removed = await spine.exclusions.remove(pattern)
+    if removed:
+        log.emit("exclusion.changed", action="remove", pattern=pattern, **_by(who))
+    return removed
+
+
+def _by(who: str) -> dict[str, str]:
+    return {"who": who} if who else {}
 
 
 def suspension_name(kind: Kind, text: str) -> str:
@@ -84,8 +100,23 @@ def suspension_row(entry: Suspension) -> dict[str, Any]:
     }
 
 
-def tell_of(action: str, entry: Suspension, who: str = "") -> None:
-    """Write the event of a suspension."""
+async def suspend(spine: Spine, entry: Suspension, who: str = "") -> bool:
+    """Let mail wait in place; False if it replaced a suspension of the same."""
+    new = await spine.gates.suspend(entry)
+    _tell_of("suspend", entry, who)
+    return new
+
+
+async def resume(spine: Spine, entry: Suspension, who: str = "") -> bool:
+    """Let suspended mail go on at once; False if it is not suspended."""
+    if not await spine.gates.lift(entry):
+        return False
+    _tell_of("resume", entry, who)
+    await spine.nudge(await spine.gates.let_go(entry, spine.line.first.name))
+    return True
+
+
+def _tell_of(action: str, entry: Suspension, who: str) -> None:
     row = suspension_row(entry)
     target = f"{row.pop('kind')} {row.pop('name')}"
-    log.emit("queue.action", action=action, target=target, outcome="moved", **row, **({"who": who} if who else {}))
+    log.emit("queue.action", action=action, target=target, outcome="moved", **row, **_by(who))

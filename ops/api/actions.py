@@ -6,23 +6,16 @@ another one, the answer is 409 with the number that fits now. Never more than th
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 from starlette.responses import Response
 
-from ops.api.body import Body, Line
+from ops import entries
+from ops.api.body import PRINTABLE, Body
 from ops.api.call import Call, json_response
-from ops.api.problem import Problem, faulty
-from ops.entries import (
-    exclusion_row,
-    expiry,
-    pattern_of,
-    suspension_name,
-    suspension_row,
-    tell_of,
-    told_of,
-)
+from ops.api.problem import FieldError, Problem, faulty
+from ops.entries import exclusion_row, expiry, pattern_of, suspension_name, suspension_row
 from ops.hands import HANDS, Hand, NotThere, Outcome, a_label, act, wanted
 from pipeline.spine import utc_now
 from pipeline.store.changes import Stored
@@ -34,8 +27,8 @@ MOST_ROWS = 1000  # recipients that are told of one by one
 CONFIRMED = frozenset({"bounce", "drop"})
 
 Target = Annotated[str, Field(pattern=r"^[0-9A-Z]{1,40}(/[0-9]{1,6}(\+[0-9]{1,6})?)?$")]
-Reason = Annotated[Line, Field(max_length=500)]
-Owner = Annotated[Line, Field(max_length=200)]
+Reason = Annotated[str, Field(max_length=500), PRINTABLE]
+Owner = Annotated[str, Field(max_length=200), PRINTABLE]
 End = Annotated[str, Field(max_length=40)]
 
 
@@ -43,7 +36,7 @@ class Chosen(Body):
     """Which recipients are meant: by message, by domain, or all."""
 
     messages: list[Target] = Field([], max_length=1000, description="message ids, or recipients of one: ID/0")
-    domain: Annotated[Line, Field(max_length=255)] = Field("", description="all recipients of this domain")
+    domain: Annotated[str, Field(max_length=255), PRINTABLE] = Field("", description="all recipients of this domain")
     all: bool = Field(default=False, description="all recipients in the queue")
     reason: Reason = Field("", description="why; stands in the log and in a report")
     confirm: int | None = Field(
@@ -55,7 +48,7 @@ class Halt(Body):
     """What is to wait, or to go on."""
 
     kind: Literal["destination", "site", "sender"] = Field(description="what name is of")
-    name: Annotated[Line, Field(min_length=1, max_length=400)] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=400), PRINTABLE] = Field(
         description="domain or host, *.NAME for all below; of a sender an address or *@DOMAIN"
     )
     reason: Reason = Field("", description="why")
@@ -66,7 +59,7 @@ class Halt(Body):
 class Entry(Body):
     """A recipient, or many, to whom DANE does not apply."""
 
-    pattern: Annotated[Line, Field(min_length=1, max_length=400)] = Field(
+    pattern: Annotated[str, Field(min_length=1, max_length=400), PRINTABLE] = Field(
         description="user@example.com, *@example.com or *@*.example.com"
     )
     reason: Reason = Field("", description="why")
@@ -83,7 +76,7 @@ def queue(name: str) -> Callable[[Call], Awaitable[Response]]:
         chosen: Chosen = await call.body(Chosen)
         if not chosen.messages and not chosen.domain and not chosen.all:
             raise faulty("messages", "name messages, a domain or all")
-        domain = _checked("domain", a_label, chosen.domain) if chosen.domain else ""
+        (domain,) = _checked(domain=(a_label, chosen.domain)) if chosen.domain else ("",)
         found: list[Outcome] = []
         counts = {"moved": 0, "busy": 0, "settled": 0, "unfit": 0, "unknown": 0}
 
@@ -131,68 +124,76 @@ async def _first(
         yield one
 
 
+def suspension_of(halt: Halt) -> Suspension:
+    """Make a suspension of what was given. Raises `Problem` with every faulty field."""
+    now, kind = utc_now(), Kind(halt.kind)
+    name, end = _checked(
+        name=(partial(suspension_name, kind), halt.name), expires=(partial(expiry, now=now), halt.expires)
+    )
+    return Suspension(kind, name, halt.reason, halt.owner, now, end)
+
+
 async def suspend(call: Call) -> Response:
     """Let mail wait in place."""
     halt: Halt = await call.body(Halt)
-    now = utc_now()
-    kind, name = _halted(halt)
-    entry = Suspension(kind, name, halt.reason, halt.owner, now, _end(halt.expires))
-    new = await call.desk.spine.gates.suspend(entry)
-    tell_of("suspend", entry, call.token.name)
+    entry = suspension_of(halt)
+    new = await entries.suspend(call.desk.spine, entry, call.token.name)
     return json_response({**suspension_row(entry), "replaced": not new})
 
 
 async def resume(call: Call) -> Response:
     """Let suspended mail go on at once."""
     halt: Halt = await call.body(Halt)
-    entry = Suspension(*_halted(halt))
-    spine = call.desk.spine
-    if not await spine.gates.lift(entry):
+    kind = Kind(halt.kind)
+    (name,) = _checked(name=(partial(suspension_name, kind), halt.name))
+    entry = Suspension(kind, name)
+    if not await entries.resume(call.desk.spine, entry, call.token.name):
         raise Problem(404, f"{entry.kind} {entry.name} is not suspended")
-    tell_of("resume", entry, call.token.name)
-    await spine.nudge(await spine.gates.let_go(entry, spine.line.first.name))
     return json_response(suspension_row(entry))
 
 
-def _halted(halt: Halt) -> tuple[Kind, str]:
-    kind = Kind(halt.kind)
-    return kind, _checked("name", lambda text: suspension_name(kind, text), halt.name)
+def _checked(**texts: tuple[Callable[[Any], Any], Any]) -> list[Any]:
+    """Read texts, each in its own way. Raises `Problem` with every one that could not be read."""
+    read: list[Any] = []
+    faults: list[FieldError] = []
+    for field, (reader, text) in texts.items():
+        try:
+            read.append(reader(text))
+        except ValueError as error:
+            faults.append(FieldError(field, str(error)))
+    if faults:
+        raise Problem(422, f"{faults[0].field}: {faults[0].detail}", faults)
+    return read
 
 
-def _end(text: str | None) -> Any:
-    return _checked("expires", lambda given: expiry(given, utc_now()), text)
-
-
-def _checked(field: str, read: Callable[[Any], Any], text: Any) -> Any:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise faulty(field, str(error)) from error
+def exclusion_of(given: Entry) -> Exclusion:
+    """Make an exclusion of what was given. Raises `Problem` with every faulty field."""
+    now = utc_now()
+    pattern, end = _checked(pattern=(pattern_of, given.pattern), expires=(partial(expiry, now=now), given.expires))
+    made = partial(Exclusion, pattern, given.reason, given.owner, now, end, "command")
+    (entry,) = _checked(until_passing=(lambda wanted: made(until_passing=wanted), given.until_passing))
+    return cast("Exclusion", entry)
 
 
 async def exclusions(call: Call) -> Response:
     """List the exclusions of the configuration and those that were added while danepipe runs."""
     now = utc_now()
-    entries = await call.desk.spine.exclusions.beside(call.desk.config.exclusions())
-    return json_response({"exclusions": [{**exclusion_row(one), "live": one.is_live(now)} for one in entries]})
+    listed = await call.desk.spine.exclusions.beside(call.desk.config.exclusions())
+    return json_response({"exclusions": [{**exclusion_row(one), "live": one.is_live(now)} for one in listed]})
 
 
 async def add_exclusion(call: Call) -> Response:
     """Exclude recipients."""
     given: Entry = await call.body(Entry)
-    pattern = _checked("pattern", pattern_of, given.pattern)
-    made = partial(Exclusion, pattern, given.reason, given.owner, utc_now(), _end(given.expires), "command")
-    entry = _checked("until_passing", lambda wanted: made(until_passing=wanted), given.until_passing)
-    new = await call.desk.spine.exclusions.add(entry)
-    told_of("add", exclusion_row(entry), call.token.name)
+    entry = exclusion_of(given)
+    new = await entries.exclude(call.desk.spine, entry, call.token.name)
     return json_response(exclusion_row(entry), 201 if new else 200)
 
 
 async def remove_exclusion(call: Call) -> Response:
     """Remove an exclusion that was added while danepipe runs."""
-    pattern = _checked("pattern", pattern_of, call.request.path_params["pattern"])
-    if await call.desk.spine.exclusions.remove(pattern):
-        told_of("remove", {"pattern": pattern}, call.token.name)
+    (pattern,) = _checked(pattern=(pattern_of, call.request.path_params["pattern"]))
+    if await entries.include(call.desk.spine, pattern, call.token.name):
         return Response(status_code=204)
     if any(entry.pattern == pattern for entry in call.desk.config.exclusions()):
         raise Problem(409, f"{pattern} stands in the configuration: remove it there")

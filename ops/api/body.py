@@ -6,7 +6,7 @@ Too large is 413, too slow 408, another media type 415, no JSON 400, and JSON th
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -30,7 +30,7 @@ def _printable(text: str) -> str:
     return text
 
 
-Line = Annotated[str, AfterValidator(_printable)]  # goes into reports and logs
+PRINTABLE = AfterValidator(_printable)  # for what goes into reports and logs
 
 
 def media_type(request: Request) -> str:

@@ -9,8 +9,9 @@ from datetime import datetime
 import click
 import orjson
 
+from ops import entries
 from ops.cli.run import Fault, configuration, run, spine_of
-from ops.entries import exclusion_row, expiry, pattern_of, told_of
+from ops.entries import exclusion_row, expiry, pattern_of
 from pipeline.accept.address import AddressError, parse_address
 from pipeline.config import Config
 from pipeline.spine import utc_now
@@ -58,8 +59,7 @@ def add(
 
     async def work() -> None:
         async with spine_of(config, "exclude") as spine:
-            new = await spine.exclusions.add(entry)
-            told_of("add", exclusion_row(entry))
+            new = await entries.exclude(spine, entry)
         click.echo(f"{entry.pattern}: {'added' if new else 'replaced'}")
 
     run(work(), config)
@@ -75,8 +75,7 @@ def remove(context: click.Context, pattern: str) -> None:
 
     async def work() -> None:
         async with spine_of(config, "exclude") as spine:
-            if await spine.exclusions.remove(wanted):
-                told_of("remove", {"pattern": wanted})
+            if await entries.include(spine, wanted):
                 click.echo(f"{wanted}: removed")
                 return
         if any(entry.pattern == wanted for entry in config.exclusions()):

@@ -10,9 +10,10 @@ from datetime import datetime
 import click
 import orjson
 
+from ops import entries
 from ops.cli.exclude import end
 from ops.cli.run import Fault, configuration, run, spine_of
-from ops.entries import suspension_name, suspension_row, tell_of
+from ops.entries import suspension_name, suspension_row
 from pipeline.spine import Spine, utc_now
 from pipeline.store.changes import Stored
 from pipeline.store.gates import Kind, Suspension
@@ -46,8 +47,7 @@ def suspend(context: click.Context, kind: str, name: str, reason: str, owner: st
 
     async def work() -> None:
         async with spine_of(config, "queue") as spine:
-            new = await spine.gates.suspend(entry)
-            tell_of("suspend", entry)
+            new = await entries.suspend(spine, entry)
         click.echo(f"{line(entry)}: {'suspended' if new else 'replaced'}")
 
     run(work(), config)
@@ -64,10 +64,8 @@ def resume(context: click.Context, kind: str, name: str) -> None:
 
     async def work() -> None:
         async with spine_of(config, "queue") as spine:
-            if not await spine.gates.lift(entry):
+            if not await entries.resume(spine, entry):
                 raise Fault(f"{entry.kind} {entry.name} is not suspended")
-            tell_of("resume", entry)
-            await spine.nudge(await spine.gates.let_go(entry, spine.line.first.name))
         click.echo(f"{entry.kind} {entry.name}: resumed")
 
     run(work(), config)
@@ -82,8 +80,7 @@ def suspensions(context: click.Context, *, as_json: bool) -> None:
 
     async def work() -> list[tuple[Suspension, int]]:
         async with spine_of(config, "queue") as spine:
-            entries = (await spine.gates.board()).suspensions
-            return [(entry, await spine.gates.counts(entry)) for entry in entries]
+            return [(entry, await spine.gates.counts(entry)) for entry in (await spine.gates.board()).suspensions]
 
     for entry, waiting in run(work(), config):
         if as_json:

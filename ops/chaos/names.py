@@ -103,6 +103,7 @@ async def resolver(run: Run, *manners: Manner) -> None:
             settings = lab.settings()
             server = f"127.0.0.1@{transport.get_extra_info('sockname')[1]}"
             settings["dns"] |= {"servers": [server], "canary_interval": "1s", "timeout": f"{TIMEOUT:.0f}s"}
+            settings["queue"]["retry"] = ["6s"]  # an answer that is late once more puts nothing off for an hour
             run.look = lambda: _look(run, lab)
             async with Pipe.open(place, settings) as pipe:
                 for number, manner in enumerate(manners):

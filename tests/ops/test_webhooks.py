@@ -292,4 +292,8 @@ def test_addresses_that_are_none(kept: Run, url: str) -> None:
     """A webhook's address has a host, no password, and nothing that would be another line of the request."""
     with pytest.raises(ValueError, match="url"):
         Webhook(url=url, secret=SecretStr(SECRET))
-    assert SECRET not in kept("config", "show", WEBHOOK=f'[{{url = "https://x.example", secret = "{SECRET}"}}]').stdout
+    environ = {"WEBHOOK": f'[{{url = "https://x.example", secret = "{SECRET}"}}]', "DNS__SERVERS": "127.0.0.1@1"}
+    shown = kept("config", "show", **environ)
+    assert shown.exit_code == 0
+    assert "https://x.example" in shown.stdout
+    assert SECRET not in shown.stdout

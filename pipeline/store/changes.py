@@ -6,6 +6,7 @@ Groups are the unit that moves: "<message>/<n>,<n>" names recipients of one mess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import orjson
@@ -40,7 +41,11 @@ OUTCOMES = frozenset({State.DELIVERED, State.RELAYED, State.FAILED, State.DEFERR
 
 @dataclass(slots=True)
 class Changes:
-    """What one commit writes: recipients as they stand now, what is settled, and where the rest goes on."""
+    """What one commit writes: recipients as they stand now, what is settled, and where the rest goes on.
+
+    `number` tells it from all others of this process, so that one that is made again, because its answer got lost, is
+    known for what it is.
+    """
 
     recipients: dict[str, bytes] = field(default_factory=dict)
     added: list[str] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Changes:
     forget: list[str] = field(default_factory=list)
     owed: dict[NoticeKind, list[Owed]] = field(default_factory=dict)
     outcomes: list[str] = field(default_factory=list)  # numbers of recipients of whom webhooks may be told
+    number: int = field(default_factory=count().__next__, compare=False)
 
     def add(self, other: "Changes") -> None:
         """Take over what other stages have written for the same group."""
@@ -120,6 +126,7 @@ class Changes:
         ]  # fmt: skip
         return orjson.dumps(
             {
+                "number": self.number,
                 "recipients": {number: value.decode() for number, value in self.recipients.items()},
                 "added": self.added,
                 "settled": self.settled,

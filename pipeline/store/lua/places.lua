@@ -14,22 +14,27 @@ end
 local function cap(key, most, ends)
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. most, '+inf')) do redis.call('ZADD', key, ends, token) end
 end
+-- Redis passes no more than some thousands of arguments at a time.
+local function write(key, fields)
+  for at = 1, #fields, 4000 do redis.call('HSET', key, unpack(fields, at, math.min(at + 3999, #fields))) end
+end
 -- Where a group stands is kept with its first recipient, in "w:<n>" as "<list>|<group>"; the others name that one, "=<n>".
 -- So a group of thousands keeps its name once, and where it goes on whole, one field says so.
 local function step(list, group)
   local id, first = string.match(group, '^([^/]+)/([^,!]+)')
   redis.call('HSET', ARGV[1] .. 'msg:' .. id, 'w:' .. first, list .. '|' .. group)
 end
-local function stand(list, group)
+-- `fields` are written with it: one call that writes all costs less than two.
+local function stand(list, group, fields)
   local id, first, others = string.match(group, '^([^/]+)/([^,!]+)([^!]*)')
-  local fields = {'w:' .. first, list .. '|' .. group}
+  fields = fields or {}
+  fields[#fields + 1] = 'w:' .. first
+  fields[#fields + 1] = list .. '|' .. group
   for number in string.gmatch(others, '[^,]+') do
     fields[#fields + 1] = 'w:' .. number
     fields[#fields + 1] = '=' .. first
   end
-  for at = 1, #fields, 4000 do
-    redis.call('HSET', ARGV[1] .. 'msg:' .. id, unpack(fields, at, math.min(at + 3999, #fields)))
-  end
+  write(ARGV[1] .. 'msg:' .. id, fields)
 end
 local function push(where, list, group)
   redis.call(where, ARGV[1] .. list, group)

@@ -32,9 +32,7 @@ for _, group in ipairs(groups) do
   fields[#fields + 1] = group
   fields[#fields + 1] = list
 end
-for first = 1, #fields, 4000 do
-  redis.call('HSET', claim, unpack(fields, first, math.min(first + 3999, #fields)))
-end
+write(claim, fields)
 redis.call('ZADD', p .. 'claims', clock() + ARGV[5], token)
 redis.call('SET', nudge, 1, 'PX', WORKED)
 local with = ARGV[6]

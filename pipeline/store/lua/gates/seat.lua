@@ -4,7 +4,8 @@ local now = clock()
 local key, line = ARGV[1] .. 'site:' .. ARGV[2], ARGV[1] .. 'line:' .. ARGV[2]
 redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
 cap(key, now + 2 * ARGV[6], now + ARGV[6])
-if redis.call('ZCARD', key) >= tonumber(ARGV[5]) then
+-- one that asks again, as the first answer got lost, has its own already
+if redis.call('ZCARD', key) >= tonumber(ARGV[5]) and not redis.call('ZSCORE', key, ARGV[3]) then
   redis.call('ZADD', line, 'NX', now, ARGV[4])
   redis.call('PEXPIRE', line, 600000)
   return 0

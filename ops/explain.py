@@ -130,6 +130,12 @@ async def explain(message: Message, means: Means, notes: tuple[str, ...] = ()) -
     return Explanation(only, message.envelope.sender, means.now(), tuple(rulings), tuple(bound), notes)
 
 
+async def explain_destination(destination: Destination, means: Means) -> Bound:
+    """Decide for a destination alone, without effect: what would become of mail that is to go there."""
+    somebody = Address("postmaster", destination.name, f"postmaster@{destination.name}")
+    return await _bound(destination, message_to(somebody, None, Origin("send"), means.now()), means)
+
+
 async def _ruled(stage: Stage, item: object, means: Means, into: list[Ruling]) -> tuple[Verdict, ...]:
     facts = {wanted: await means.gatherers[wanted].gather(item) for wanted in stage.wants}
     return _decided(stage, item, facts, means, into)

@@ -1,7 +1,7 @@
 """`danepipe explain`: the whole decision for an address, without sending anything."""
 
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from delivery.opening import Door, Terms, open_session
 from delivery.resolver import Resolver
 from ops.cli.run import Fault, configuration, log_quietly, run
-from ops.explain import Connect, Explanation, Means, message_to
+from ops.explain import Bound, Connect, Explanation, Means, explain_destination, message_to
 from ops.explain import explain as decide
 from ops.explain_views import as_json as plain_explanation
 from ops.explain_views import as_text
@@ -73,17 +73,25 @@ async def explained(
     config: Config, recipient: Address, sender: Address | None, origin: Origin, *, connecting: bool
 ) -> Explanation:
     """Decide for an address, by what DNS and Redis say now."""
+    async with _means(config, _connect(config) if connecting else None) as (means, notes):
+        return await decide(message_to(recipient, sender, origin, utc_now()), means, notes)
+
+
+async def explained_destination(config: Config, destination: Destination) -> Bound:
+    """Decide for a destination, whichever way mail comes to it, by what DNS says now."""
+    async with _means(config) as (means, _):
+        return await explain_destination(destination, means)
+
+
+@asynccontextmanager
+async def _means(config: Config, connecting: Connect | None = None) -> AsyncIterator[tuple[Means, tuple[str, ...]]]:
     line = build(config.pipeline.stages)
     kept, notes = await _exclusions(config)
     async with AsyncExitStack() as stack:
         resolver = resolver_of(config)
         stack.push_async_callback(resolver.aclose)
         context = Context(config, resolver, _Kept(kept), utc_now, lambda: 0.0)
-        means = Means(
-            line, gatherers(context, line.stages), config.policy_for, utc_now, _connect(config) if connecting else None
-        )
-        message = message_to(recipient, sender, origin, utc_now())
-        return await decide(message, means, notes)
+        yield Means(line, gatherers(context, line.stages), config.policy_for, utc_now, connecting), notes
 
 
 async def _exclusions(config: Config) -> tuple[tuple[Exclusion, ...], tuple[str, ...]]:

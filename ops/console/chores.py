@@ -19,6 +19,7 @@ from stages.message import Recipient
 
 Found = AsyncIterator[tuple[Stored, Recipient]]
 PATIENCE = 0.15  # seconds that a request waits for the end: most chores are for a few recipients
+_GRACE = 5.0  # seconds for the recipient that a chore is at, at the end
 _EACH = 1.0  # seconds after which it is told anew how far it is
 
 
@@ -33,6 +34,7 @@ class Chores:
         self._spine = spine
         self._store = ChoreStore(spine.redis, prefix=spine.ledger.prefix)
         self._under_way: dict[str, asyncio.Task[Chore]] = {}
+        self._ends = False
 
     @property
     def is_busy(self) -> bool:
@@ -54,26 +56,32 @@ class Chores:
         return task.result() if ended else chore
 
     async def stop(self) -> None:
-        """Break off what is under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
+        """Break off what is under way, after the recipient that it is at."""
+        self._ends = True
+        if not self._under_way:
+            return
+        _, late = await asyncio.wait(self._under_way.values(), timeout=_GRACE)
+        for task in late:  # Redis does not answer
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _work(self, destination: str, hand: Hand, found: Found, chore: Chore, why: str) -> Chore:
         counts: dict[str, int] = {}
+        cut = False
 
         def tell(came: Outcome) -> None:
             counts[came.outcome] = counts.get(came.outcome, 0) + 1
 
-        def now(*, ended: bool = False, cut: bool = False) -> Chore:
+        def now(*, ended: bool = False) -> Chore:
             moment = utc_now()
             return replace(chore, told=moment, counts=dict(counts), ended=moment if ended else None, cut=cut)
 
         async def each() -> Found:
-            told, number = 0.0, 0
+            nonlocal cut
+            told, number = time.monotonic(), 0
             async for one in found:
-                if number == chore.named > 0:
+                cut = self._ends
+                if cut or number == chore.named > 0:
                     return
                 number += 1
                 if time.monotonic() - told > _EACH:
@@ -82,15 +90,17 @@ class Chores:
                 yield one
 
         try:
+            await self._store.tell(destination, chore)
             await act(self._spine, hand, each(), tell, why=why, who=chore.who)
-            await self._store.tell(destination, now(ended=True))
-            return now(ended=True)
-        except asyncio.CancelledError:
-            await self._store.tell(destination, now(ended=True, cut=True))
-            raise
         except (StoreUnavailable, StoreFull) as error:
+            cut = True
             log.emit("redis.unavailable", level="error", text=str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours: the page says that it was broken off
+            cut = True
             log.emit("stage.error", level="error", stage="console", group=destination, error=repr(error))
-            await self._store.tell(destination, now(ended=True, cut=True))
-        return now(ended=True, cut=True)
+        last = now(ended=True)
+        try:
+            await self._store.tell(destination, last)
+        except (StoreUnavailable, StoreFull) as error:  # then its silence says so
+            log.emit("redis.unavailable", level="error", text=str(error))
+        return last

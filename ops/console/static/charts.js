@@ -1,7 +1,7 @@
 // Charts of what happens each second, fetched anew with each beat. Without this script the tables below them remain.
 (() => {
   const place = document.querySelector("[data-rates]");
-  const colours = { accepted: "--s6", dane: "--s1", tls: "--s2", may: "--s5", clear: "--s3", deferred: "--s3", failed: "--s4" };
+  const colours = { accepted: "--s6", dane: "--s1", tls: "--s2", may: "--s5", clear: "--s3", delivered: "--s1", deferred: "--s3", failed: "--s4" };
   let charts = [];
   let last = null;
 
@@ -26,7 +26,7 @@
       width: 1.75,
       dash: one.line === "accepted" ? [5, 4] : undefined,
       points: { show: false },
-      value: (_, value) => (value === null || value === undefined ? "–" : value.toFixed(1)),
+      value: (_, value) => (value === null || value === undefined ? "–" : value.toFixed(place.dataset.digits ?? 1)),
     }));
     const options = {
       width: width(plot),

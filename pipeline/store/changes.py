@@ -126,7 +126,7 @@ class Changes:
         ]  # fmt: skip
         return orjson.dumps(
             {
-                "number": self.number,
+                "number": str(self.number),
                 "recipients": {number: value.decode() for number, value in self.recipients.items()},
                 "added": self.added,
                 "settled": self.settled,

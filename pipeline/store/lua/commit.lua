@@ -7,10 +7,10 @@
 -- Returns for each group {0} if the lease was lost (nothing is written), else {1, open, at, nudge, nudge, ...}, where
 -- `at` is when the message was accepted (ms) if it is settled now and its content is not in Redis, else ''.
 -- A connection may break when this is done and not yet answered, and whoever asked, asks again: so the last commit of a
--- group is kept with the message, in "c:<first recipient>" as "<token>.<number> <open> <at>", and is answered once more.
+-- group is kept with the message, in "c:<last of its name>" as "<token>.<number> <open> <at>", and is answered once more.
 -- Its nudges are then all given, as those of the first time may have got lost with the answer.
 local p, token = ARGV[1], ARGV[2]
-local claim = p .. 'claim:' .. token
+local claim, who = p .. 'claim:' .. token, string.sub(token, 1, 12) .. '.'
 -- A connection that waits at the destination is woken, and is then at work there.
 local function wake(list)
   local destination = string.match(list, '^ready:(.*)$')
@@ -30,8 +30,8 @@ local function again(key, field, c, mark)
 end
 local function commit(group, json)
   local c = cjson.decode(json)
-  local id, first, kind = string.match(group, '^([^/]+)/([^,!]+)[^!]*(.*)$')
-  local key, field, mark = p .. 'msg:' .. id, 'c:' .. first .. kind, string.sub(token, 1, 12) .. '.' .. c.number
+  local id, last = string.match(group, '^([^/]+)/.-([^,/]+)$')
+  local key, field, mark = p .. 'msg:' .. id, 'c:' .. last, who .. c.number
   if redis.call('HDEL', claim, group) == 0 then return again(key, field, c, mark) end
   local change = 0 - c.settled
   for _, number in ipairs(c.added) do change = change + 1 - redis.call('HEXISTS', key, 'r:' .. number) end

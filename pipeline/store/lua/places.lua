@@ -16,7 +16,9 @@ local function cap(key, most, ends)
 end
 -- Redis passes no more than some thousands of arguments at a time.
 local function write(key, fields)
-  for at = 1, #fields, 4000 do redis.call('HSET', key, unpack(fields, at, math.min(at + 3999, #fields))) end
+  local many = #fields
+  if many > 0 and many <= 4000 then return redis.call('HSET', key, unpack(fields)) end
+  for at = 1, many, 4000 do redis.call('HSET', key, unpack(fields, at, math.min(at + 3999, many))) end
 end
 -- Where a group stands is kept with its first recipient, in "w:<n>" as "<list>|<group>"; the others name that one, "=<n>".
 -- So a group of thousands keeps its name once, and where it goes on whole, one field says so.

@@ -7,6 +7,7 @@ destination that is a named host. What is acted on goes elsewhere, which the wal
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 from ops.hands import still_open
 from pipeline.spine import Spine, utc_now
@@ -16,6 +17,7 @@ from stages.destination import Destination, RouteKind
 from stages.message import MessageId, Recipient, State
 
 _AT_ONCE = 50  # messages that are fetched together
+_SKEW = timedelta(seconds=10)  # by which the clock of a worker may be ahead of ours
 MOST_HELD = 300  # groups that are looked at to say how many are held for one destination
 
 
@@ -25,10 +27,10 @@ def _backlog(spine: Spine) -> BacklogStore:
 
 async def waiting(spine: Spine, destination: str) -> AsyncIterator[tuple[Stored, Recipient]]:
     """Find the recipients that wait for a destination; one that is tried meanwhile does not come again."""
-    begun = utc_now()
+    later = utc_now() + _SKEW
     async for groups in _backlog(spine).all_of(destination):
         async for stored, recipient in _recipients(spine, groups):
-            if recipient.last_attempt is None or recipient.last_attempt <= begun:
+            if recipient.last_attempt is None or recipient.last_attempt <= later:
                 yield stored, recipient
 
 

@@ -6,6 +6,7 @@ Steps of the clock are measured with keys of their own, so that the running serv
 """
 
 import asyncio
+import http.client
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from ops.bench.fill import Filling, fill, filling
 from ops.bench.load import Load, send
 from ops.bench.processes import processor_seconds, tree_use
 from ops.bench.sink import Place, Sink, sink
-from ops.bench.stand import Patience, Stand, alone
+from ops.bench.stand import Patience, Stand, alone, closed_port
 from pipeline.store.connection import connect
 from pipeline.store.ledger import Ledger
 
@@ -29,6 +30,7 @@ ROUNDS = 5
 DUE = 1000
 _SETTINGS = {"backpressure": {"max_queue": 0}, "queue": {"retry": ["1s", "5s"]}}
 OWN = "bench:"
+_PAGES = ("/", "/destinations", "/destinations?q=d00000001", "/destinations/all", "/destinations/{}")
 _LEASE = timedelta(minutes=1)
 
 
@@ -181,6 +183,32 @@ async def _walks(stand: Stand, ledger: Ledger, blocks: Blocks) -> list[Figure]:
     ]  # fmt: skip
 
 
+def _opened(port: int, path: str) -> float:
+    """Open a page of the console; gives its seconds."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{path} of the console was answered with {answer.status}")
+    return time.monotonic() - started
+
+
+async def _pages(port: int, destination: str, blocks: Blocks) -> list[Figure]:
+    """Open pages of the console, which starts with the first of them."""
+    await asyncio.to_thread(_opened, port, "/")
+    figures = []
+    for path in _PAGES:
+        seconds = [await asyncio.to_thread(_opened, port, path.format(destination)) for _ in range(ROUNDS)]
+        most = f"median of {ROUNDS}, {1000 * max(seconds):.0f} at most"
+        figures.append(Figure(f"console page {path.format('KEY')}", 1000 * median(seconds), "ms", most))
+    return [*figures, blocks.figure("console pages")]
+
+
 async def _become_due(stand: Stand, far: Sink, redis: Any) -> tuple[float, float]:
     """Let a thousand become due, and wait until they are delivered; gives seconds, and the most MB of a worker."""
     before, started, most = far.taken().messages, time.monotonic(), 0.0
@@ -211,8 +239,9 @@ async def measure(messages: int = MESSAGES, domains: int = DOMAINS, load: Load =
     """Measure without the queue, fill it, and measure with it."""
     what = filling(messages, domains, SIZE)
     with sink([Place("127.0.0.1", 0)]) as far:
-        port = far.ports[0]
-        async with alone(port, _SETTINGS) as empty, alone(port, _SETTINGS) as stand:
+        port, console = far.ports[0], closed_port()
+        settings = {**_SETTINGS, "console": {"listen": f"127.0.0.1:{console}"}}
+        async with alone(port, _SETTINGS) as empty, alone(port, settings) as stand:
             for one in (empty, stand):  # everything is loaded once
                 await _rate(one, far, load)
             small = _largest(stand)
@@ -225,6 +254,7 @@ async def measure(messages: int = MESSAGES, domains: int = DOMAINS, load: Load =
                     took, most = await _become_due(stand, far, redis)
                     entering = blocks.figure(f"{DUE} become due")
                     walks = await _walks(stand, Ledger(client), blocks)
+                    pages = await _pages(console, what.destination(0), blocks)
                     steps = filling(min(messages, 20_000), domains, SIZE, timedelta(0))
                     clock = await clock_steps(redis, Ledger(client, prefix=OWN), steps, blocks)
                     fork = await _fork(redis)
@@ -240,6 +270,7 @@ async def measure(messages: int = MESSAGES, domains: int = DOMAINS, load: Load =
         Figure(f"{DUE} become due and are delivered", took, "s"),
         entering,
         *walks,
+        *pages,
         *clock,
         fork,
     ]

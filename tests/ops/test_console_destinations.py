@@ -295,7 +295,7 @@ def test_much_is_done_beside_the_requests(site: Site, visit: Visit) -> None:
     assert visit.submit(f"{RETRY}/hold").status_code == 303  # another destination does not wait for it
     last = ended(visit, path)
     assert f"{MANY:,} recipients held." in last
-    assert len([one for one in site.events("queue.action") if one["message"].startswith("MILLION")]) == MANY
+    assert len([one for one in site.events("queue.action") if one.get("message", "").startswith("MILLION")]) == MANY
 
 
 def test_a_chore_that_nobody_is_at_is_said_to_be_broken_off(site: Site, visit: Visit) -> None:
@@ -324,6 +324,5 @@ def test_the_end_of_the_console_loses_nothing(redis_url: str, tmp_path_factory: 
         assert left > 0
         with running(tmp_path_factory.mktemp("second"), redis_url) as site, site.visit() as visit:
             text = visit.see(path).text
-        assert text.count("broken off"), text
         assert "It was broken off when the console ended or failed; what was not done waits as before." in text
         assert f"{held:,} of {MANY:,} recipients held" in text

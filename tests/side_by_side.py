@@ -17,7 +17,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 _LANES = len(os.sched_getaffinity(0)) + 1
-_DEALT = {"journeys": 4, "ops": 5}  # directories whose modules are dealt out to so many parts
+_DEALT = {"journeys": 4, "ops": 7}  # directories whose modules are dealt out to so many parts
 _LONG = {"dnssec", "delivery", "pipeline"}  # those that take a minute and more
 
 Part = Sequence[Path]

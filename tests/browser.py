@@ -19,14 +19,14 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+_NAMED = os.environ.get("DANEPIPE_ARTEFACTS")  # read here: tests of commands run without variables of ours
 WIDE, PHONE = (1280, 900), (390, 844)
 _AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 def artefacts() -> Path:
     """Give the directory of the screenshots."""
-    named = os.environ.get("DANEPIPE_ARTEFACTS")
-    place = Path(named) if named else Path(tempfile.gettempdir()) / "danepipe-artefacts"
+    place = Path(_NAMED) if _NAMED else Path(tempfile.gettempdir()) / "danepipe-artefacts"
     place.mkdir(parents=True, exist_ok=True)
     return place
 

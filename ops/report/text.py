@@ -63,7 +63,8 @@ def shown(cell: Cell) -> str:
     if isinstance(cell, datetime):
         return cell.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(cell, float):
-        return f"{cell:.1f}" if abs(cell) >= 10 else f"{cell:.3g}"
+        size = abs(cell)
+        return f"{cell:.1f}" if size >= 10 else f"{cell:.3g}" if size >= 0.0001 or not size else f"{cell:.6f}"
     return inert(str(cell))
 
 

@@ -23,9 +23,9 @@ ROWS = 50  # of a page: for each it is counted what waits
 _FIELDS = ("kind", "name", "reason", "owner", "expires")
 _EVENT = "queue.action"
 KINDS = {
-    Kind.DESTINATION: "Destination: mail to a domain",
-    Kind.SITE: "Site: mail to a host",
-    Kind.SENDER: "Sender: mail of an address or a domain",
+    Kind.DESTINATION: "destination: a domain",
+    Kind.SITE: "site: a host",
+    Kind.SENDER: "sender: an address",
 }
 
 

@@ -222,6 +222,22 @@ def test_limits_of_a_destination_say_only_what_differs(tmp_path: Path) -> None:
     assert (slow.connections, slow.messages_per_connection, slow.recipients_per_transaction) == (2, 7, 100)
 
 
+def test_durations_among_the_limits_reach_the_policy_as_such(tmp_path: Path) -> None:
+    """`limits.idle` is a length of time to whoever delivers, not the text that the file, or the manual, says it with."""
+    config = load(
+        _file(
+            tmp_path,
+            '[limits]\nidle = "1m30s"\n'
+            '[[destination]]\ndomain = "own.example"\nlimits = { idle = "4s" }\n'
+            '[[destination]]\ndomain = "other.example"\nlimits = { connections = 2 }\n',
+        ),
+        {},
+    )
+    names = ("any.example", "own.example", "other.example")
+    idle = [config.policy_for(Destination(RouteKind.MX, name, 25)).limits.idle for name in names]
+    assert idle == [timedelta(seconds=90), timedelta(seconds=4), timedelta(seconds=90)]
+
+
 def test_the_timers_of_smtp_are_those_of_the_rfc_and_each_can_be_set() -> None:
     """SMTP-26, SUB-35 (RFC 5321 4.5.3.2): five minutes for greeting and commands, two for DATA, three a block, ten for the dot."""
     made = load(None, {}).smtp_settings().timeouts

@@ -44,8 +44,8 @@ server:
     val-max-restart: 1
     outbound-msg-retry: 2
     unknown-server-time-limit: 500
-    infra-cache-min-rtt: 400
-    infra-cache-max-rtt: 800
+    infra-cache-min-rtt: 700
+    infra-cache-max-rtt: 900
     msg-cache-size: 4m
     rrset-cache-size: 4m
 remote-control:

@@ -186,7 +186,7 @@ def plain(value: Any) -> Any:
             return str(value)
 
 
-_WORDS = {
+WORDS = {
     "proceed": "delivery would be tried",
     "defer": "the mail would wait",
     "refuse": "the mail would be returned",
@@ -196,7 +196,7 @@ _WORDS = {
 
 def as_text(explanation: Explanation) -> str:
     """Give the explanation as a text of some lines for each step."""
-    lines = [f"{explanation.address}: {_WORDS[explanation.outcome]}"]
+    lines = [f"{explanation.address}: {WORDS[explanation.outcome]}"]
     lines += [f"note: {note}" for note in explanation.notes]
     lines += [_said(ruling) for ruling in explanation.rulings]
     for bound in explanation.bound:
@@ -213,7 +213,7 @@ def _said(ruling: Ruling) -> str:
 def _bound_text(bound: Bound) -> Iterator[str]:
     policy = bound.policy.dane
     excluded = ", excluded from DANE" if bound.destination.excluded else ""
-    yield f"destination {bound.destination.key}: {_WORDS[bound.outcome]}"
+    yield f"destination {bound.destination.key}: {WORDS[bound.outcome]}"
     yield f"  policy: mode {policy.mode}, profile {policy.profile}{excluded}"
     if bound.survey is not None:
         yield "  DNS answers:" if bound.survey.answers else "  DNS answers: none needed"
@@ -226,7 +226,7 @@ def _bound_text(bound: Bound) -> Iterator[str]:
         yield "  plan:"
         for number, host in enumerate(bound.plan.hosts, 1):
             yield f"    {number}. {host.name} (preference {host.preference}) at {', '.join(host.addresses)}"
-            yield f"       {_demand_text(host.demand)}"
+            yield f"       {demand_text(host.demand)}"
         for one in bound.plan.skipped:
             yield f"    left out: {one.name} (preference {one.preference}): {one.trouble}: {one.text}"
     for tried in bound.connections:
@@ -255,7 +255,8 @@ def _answer_text(answer: Answer) -> Iterator[str]:
             assert_never(answer)
 
 
-def _demand_text(demand: Demand) -> str:
+def demand_text(demand: Demand) -> str:
+    """Say what is demanded of a host."""
     match demand:
         case DaneDemand():
             audit = ", only logged (audit)" if demand.audit else ""

@@ -23,10 +23,13 @@ class Wanted:
     recipient: str = ""
     domain: str = ""
     message_id: str = ""
+    sender: str = ""
 
     def fits(self, event: Mapping[str, Any]) -> bool:
         """Tell whether an event is one that is looked for."""
         if self.message_id and _bare(str(event.get("message_id", ""))) != _bare(self.message_id):
+            return False
+        if self.sender and str(event.get("sender", "")).lower() != self.sender.lower():
             return False
         people = [str(one).lower() for one in event.get("recipients") or ()]
         if self.recipient and self.recipient.lower() not in people:

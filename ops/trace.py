@@ -37,13 +37,14 @@ def read(lines: Iterable[str], message: str) -> Reading:
         except orjson.JSONDecodeError:
             reading.unread += 1
             continue
-        if isinstance(event, dict) and _concerns(event, message):
+        if isinstance(event, dict) and concerns(event, message):
             reading.events.append(event)
     reading.events.sort(key=lambda event: str(event.get("timestamp", "")))  # stable: equal times stay in file order
     return reading
 
 
-def _concerns(event: Event, message: str) -> bool:
+def concerns(event: Event, message: str) -> bool:
+    """Tell whether an event belongs to the story of a message."""
     if message in {event.get("message"), event.get("notice")}:
         return True
     return str(event.get("group", "")).partition("/")[0] == message
@@ -64,11 +65,12 @@ def story(message: str, reading: Reading, stored: Stored | None) -> str:
 
 def _told(event: Event, message: str) -> list[str]:
     when = str(event.get("timestamp", ""))[:23].replace("T", " ")
-    first, *rest = _sentences(event, message)
+    first, *rest = sentences(event, message)
     return [f"  {when}  {first}", *(f"  {'':23}    {line}" for line in rest)]
 
 
-def _sentences(event: Event, message: str) -> list[str]:
+def sentences(event: Event, message: str) -> list[str]:
+    """Tell one event of the story of a message: what happened, then what else is known of it. Nothing is made inert."""
     match event.get("event"):
         case "message.accepted":
             peer = f" from {event['peer']}" if event.get("peer") else ""

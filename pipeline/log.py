@@ -76,6 +76,7 @@ EVENTS: Mapping[str, str] = {
     "console.absent": "the port of the web console is taken, and danepipe up runs without it",
     "console.login": "somebody logged in to the web console, tried to, or logged out",
     "console.refused": "a request to the web console was refused",
+    "content.shown": "somebody read the first lines of a message in the web console",
     "user.changed": "somebody changed the users of the web console by command",
     "webhook.deferred": "a webhook did not take what it was told; it is tried again",
     "webhook.failed": "a webhook did not take what it was told for too long; that was put aside",

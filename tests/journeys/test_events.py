@@ -258,8 +258,12 @@ async def _somebody_looks(scene: Scene) -> None:
             "token": page.partition('name="token" value="')[2][:64],
         }
         assert (await client.post("/login", data=form)).status_code == 303
+        waits = next(one for one in scene.events("message.accepted") if one["recipients"][0].endswith("@down.lab"))
+        page = (await client.get(f"/messages/{waits['message']}")).text
+        form = {"token": page.partition('name="token" value="')[2][:64]}
+        assert (await client.post(f"/messages/{waits['message']}/content", data=form)).status_code == 200
         assert (await client.get("/", headers={"Host": "elsewhere.lab"})).status_code == 421
-    for event in ("user.changed", "console.login", "console.refused"):
+    for event in ("user.changed", "console.login", "content.shown", "console.refused"):
         await scene.written(event)
     process.terminate()
     assert await process.wait() == 0

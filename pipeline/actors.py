@@ -93,7 +93,8 @@ class WorkerProcess(Middleware):
                 return
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002 - Dramatiq's signature
-        """Let the jobs that run take nothing new."""
+        """Take no more jobs, and let those that run take nothing new."""
+        broker.rest()
         self._until = time.monotonic() + self.grace
         if self._runner is not None:
             self._runner.end()
@@ -154,6 +155,8 @@ def _place_actor(stage: Stage) -> Callable[[], Any]:
                 broken = error
         if broken is not None:
             raise broken
+        if more:  # nobody else would look before the nudge counts as lost
+            await _enqueue(broker.get_actor(stage.name).message(), [stage.name])
 
     return run
 
@@ -166,12 +169,17 @@ def _destination_actor(stage: Stage) -> Callable[..., Any]:
 
 
 async def _again(stage: Stage, keys: Sequence[str], tried: int, pause: timedelta) -> None:
-    """Bring a destination job back after a while. A failure is logged: the sweep of the clock makes it good."""
+    """Bring a destination job back after a while."""
     message = broker.get_actor(stage.name).message(list(keys), tried)
+    await _enqueue(message, [f"to:{key}" for key in keys], pause)
+
+
+async def _enqueue(message: Any, names: Sequence[str], pause: timedelta = timedelta(0)) -> None:
+    """Have somebody run a job after a while. A failure is logged: the sweep of the clock makes it good."""
     try:
         await asyncio.to_thread(broker.enqueue, message, delay=int(pause.total_seconds() * 1000) or None)
     except Exception as error:  # noqa: BLE001 - whatever the broker raises, the mail is in the ledger
-        log.emit("nudge.failed", level="warning", names=[f"to:{key}" for key in keys], error=repr(error))
+        log.emit("nudge.failed", level="warning", names=list(names), error=repr(error))
 
 
 for _stage in line.stages:

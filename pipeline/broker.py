@@ -89,11 +89,12 @@ class WakingConsumer(dramatiq.Consumer):
     In the second case the queue may be full, and nobody will publish: then the end of a job is the wake-up.
     """
 
-    def __init__(self, inner: Any, event: threading.Event, timeout: float) -> None:
+    def __init__(self, inner: Any, event: threading.Event, timeout: float, broker: "WakingRedisBroker") -> None:
         self._inner = inner
         self._full = False
         self._event = event
         self._timeout = timeout
+        self._broker = broker
 
     def ack(self, message: Any) -> None:
         """Acknowledge a message."""
@@ -112,12 +113,18 @@ class WakingConsumer(dramatiq.Consumer):
             self._event.set()
 
     def requeue(self, messages: Iterable[Any]) -> None:
-        """Put unprocessed messages back."""
+        """Put unprocessed messages back, for others to take at once."""
+        messages = list(messages)
         self._inner.requeue(messages)
+        for queue in {message.queue_name for message in messages}:
+            self._broker.wake(queue)
 
     def __next__(self) -> Any:
-        """Give the next message, or None after a wake-up or the timeout."""
+        """Give the next message, or None after a wake-up or the timeout; at rest, none."""
         self._event.clear()
+        if self._broker.resting:
+            self._event.wait(self._timeout)
+            return None
         self._full = True  # until shown otherwise, so that no job can end unseen in between
         self._full = self._inner.outstanding_message_count >= self._inner.prefetch
         with _away():
@@ -137,20 +144,29 @@ class WakingRedisBroker(RedisBroker):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)  # type: ignore[no-untyped-call]
         self.wakeups = Wakeups(self.client)
+        self.resting = False
+
+    def rest(self) -> None:
+        """Take no more jobs: a worker that ends would hold them until the last of its threads has ended."""
+        self.resting = True
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
         """Make a consumer whose own poll sleeps a millisecond at most, inside one that waits for the word."""
         inner = super().consume(queue_name, prefetch, 1)
-        return WakingConsumer(inner, self.wakeups.event(queue_name), timeout / 1000)
+        return WakingConsumer(inner, self.wakeups.event(queue_name), timeout / 1000, self)
 
     def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
         """Enqueue and publish. A failed publish is not an error: consumers look by themselves before long."""
         message = super().enqueue(message, delay=delay)
-        try:
-            self.client.publish(WAKE_CHANNEL, message.queue_name)
-        except redis.RedisError:
-            self.logger.warning("could not publish the wake-up of queue %s", message.queue_name)
+        self.wake(message.queue_name)
         return message
+
+    def wake(self, queue: str) -> None:
+        """Publish the word that a queue holds something."""
+        try:
+            self.client.publish(WAKE_CHANNEL, queue)
+        except redis.RedisError:
+            self.logger.warning("could not publish the wake-up of queue %s", queue)
 
     def close(self) -> None:
         """Stop the listener and close."""

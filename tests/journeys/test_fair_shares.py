@@ -91,7 +91,7 @@ def _taken(host: MailHost) -> int:
     return sum(len(seen.contents) for seen in host.seen)
 
 
-def _when(log: Path, event: str) -> dict[str, datetime]:
+def first_events(log: Path, event: str) -> dict[str, datetime]:
     """Tell when each message had its first event of a kind."""
     found: dict[str, datetime] = {}
     for text in log.read_bytes().rpartition(b"\n")[0].splitlines():
@@ -130,8 +130,8 @@ async def test_mail_for_one_host_does_not_wait_for_that_of_others(tmp_path: Path
                 assert await spine.ledger.backlog(f"host:[127.0.0.1]:{silent}:may") > 0
                 await until(lambda: _taken(flood) == FLOOD, 120)
                 log = tmp_path / "log.jsonl"
-                await until(lambda: accepted.keys() <= _when(log, "message.done").keys(), 30)
-    done = _when(tmp_path / "log.jsonl", "message.done")
+                await until(lambda: accepted.keys() <= first_events(log, "message.done").keys(), 30)
+    done = first_events(tmp_path / "log.jsonl", "message.done")
     waits = sorted(done[name] - began for name, began in accepted.items())
     assert waits[len(waits) // 2] < BOUND
     assert waits[-1] < BOUND + SLACK

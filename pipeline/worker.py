@@ -25,7 +25,11 @@ WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it lo
 
 @dataclass(frozen=True, slots=True)
 class WorkSettings:
-    """How many processes, threads in each, and which queues (none: those of all stages)."""
+    """How many processes, threads in each, and which queues (none: those of all stages).
+
+    `grace`: seconds that each has to end. Two thirds of them are for transactions under way; then those that are left
+    are broken off and give their work back.
+    """
 
     processes: int = 1
     threads: int = 16
@@ -53,7 +57,8 @@ class Workers:
         environ = {**ALLOCATOR, **os.environ, **settings.environ, "DANEPIPE_WORKER": str(os.getpid())}
         if settings.config is not None:
             environ["DANEPIPE_CONFIG"] = str(settings.config)
-        arguments = ["--threads", str(settings.threads), *(f"--queue={queue}" for queue in settings.queues)]
+        arguments = ["--threads", str(settings.threads), "--grace", f"{settings.grace * 2 / 3:g}"]
+        arguments += [f"--queue={queue}" for queue in settings.queues]
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pipeline.worker", *arguments, env=environ, start_new_session=True,
         )  # fmt: skip

@@ -81,7 +81,7 @@ async def remove(call: Call) -> Answer:
         raise Refused(422, f"{error}.") from error
     if call.form.text("confirm") == "yes":
         if await entries.include(call.spine, pattern, call.who):
-            return call.go("/exclusions", f"{pattern}: removed. DANE applies again.")
+            return call.go("/exclusions", f"{pattern}: removed.")
     else:
         kept = [entry for entry in await call.spine.exclusions.entries() if entry.pattern == pattern]
         if kept:

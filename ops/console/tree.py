@@ -69,7 +69,7 @@ def _ruling(ruling: Ruling) -> Node:
     kind = KINDS.get(ruling.verdict, "dim")
     return Node(
         f"Stage {ruling.stage}", ruling.verdict, kind, f"{why.text} ({why.code} {why.status})",
-        tuple(_facts(plain(why.facts))), ruling.verdict in {"defer", "refuse"},
+        tuple(_facts(plain(why.facts))),
     )  # fmt: skip
 
 

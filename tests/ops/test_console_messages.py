@@ -196,7 +196,7 @@ def test_a_message_that_waits(visit: Visit) -> None:
     page = visit.see(f"/messages/{WAITS}").text
     for part in ("u0@example.com", "deferred", "schedule", "ready:mx:example.com:25:dane", "smtp.reply 4.7.1",
                  "mx.example.com", "450 4.7.1", "Jürgen", "one@example.org", "3 of 3 open",
-                 "From the queue alone", "accepted by smtp from 192.0.2.10", "deliver: waits"):  # fmt: skip
+                 "From the queue alone", "accepted by smtp from 192.0.2.10", "waits: u0@example.com"):  # fmt: skip
         assert part in page, part
     assert "names neither author" in visit.see(f"/messages/{HELD}").text
 

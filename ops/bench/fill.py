@@ -25,7 +25,8 @@ for number = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   local domain = string.format('d%08d.example', number % ARGV[4])
   local recipient = string.gsub(string.gsub(ARGV[8], ARGV[10], id), ARGV[11], domain)
   local key, stands = p .. 'msg:' .. id, 'schedule:mx:' .. domain .. ':25:dane|' .. id .. '/0'
-  redis.call('HSET', key, 'envelope', ARGV[7], 'r:0', recipient, 'open', 1, 'w:0', stands)
+  local made = '0123456789ab.' .. number .. ' 1 '
+  redis.call('HSET', key, 'envelope', ARGV[7], 'r:0', recipient, 'open', 1, 'w:0', stands, 'c:0', made)
   if ARGV[9] ~= '' then redis.call('SET', p .. 'body:' .. id, ARGV[9]) end
   redis.call('ZADD', p .. 'messages', ARGV[5], id)
   redis.call('ZADD', p .. 'schedule', ARGV[6], id .. '/0')

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -180,6 +181,8 @@ async def _everything(redis: Any) -> dict[str, Any]:
         kind = (await redis.type(key)).decode()
         reads = {"hash": redis.hgetall, "string": redis.get, "zset": lambda k: redis.zrange(k, 0, -1, withscores=True)}
         found[key.decode()] = await reads[kind](key)
+        if b"c:0" in found[key.decode()]:  # which of all commits was the last one
+            found[key.decode()][b"c:0"] = re.sub(rb"^[^ ]+\.\d+", b"COMMIT", found[key.decode()][b"c:0"])
     return found
 
 

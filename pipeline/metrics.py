@@ -31,7 +31,7 @@ STATES = {"open": 0, "slowed": 1, "full": 2}
 INCIDENTS = (
     "body.gone", "body.left", "dane.parked", "lease.lost", "lease.reaped", "log.library", "nudge.failed",
     "process.died", "redis.unavailable", "redis.unsafe", "resolver.cache", "resolver.disagreement", "resolver.limit",
-    "tlsa.failing", "tlsa.expiring",
+    "tlsa.failing", "tlsa.expiring", "webhook.failed", "webhook.missed",
 )  # fmt: skip
 
 

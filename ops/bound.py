@@ -7,7 +7,7 @@ destination that is a named host. What is acted on goes elsewhere, which the wal
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ops.hands import still_open
 from pipeline.spine import Spine, utc_now
@@ -25,12 +25,18 @@ def _backlog(spine: Spine) -> BacklogStore:
     return BacklogStore(spine.redis, prefix=spine.ledger.prefix)
 
 
-async def waiting(spine: Spine, destination: str) -> AsyncIterator[tuple[Stored, Recipient]]:
-    """Find the recipients that wait for a destination; one that is tried meanwhile does not come again."""
+async def waiting(
+    spine: Spine, destination: str, until: datetime | None = None
+) -> AsyncIterator[tuple[Stored, Recipient]]:
+    """Find the recipients that wait for a destination; one that is tried meanwhile does not come again.
+
+    With `until`, mail that was accepted after that moment is left out.
+    """
     later = utc_now() + _SKEW
     async for groups in _backlog(spine).all_of(destination):
         async for stored, recipient in _recipients(spine, groups):
-            if recipient.last_attempt is None or recipient.last_attempt <= later:
+            new = until is not None and stored.message.envelope.accepted > until
+            if not new and (recipient.last_attempt is None or recipient.last_attempt <= later):
                 yield stored, recipient
 
 

@@ -7,6 +7,7 @@ Raises `StoreUnavailable`.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,7 +112,7 @@ class Destinations:
         any that mail went to lately. What changes meanwhile may make one come twice, or not at all.
         """
         phase, _, place = (cursor or "deferred 0").partition(" ")
-        if phase not in _ORDER or not place.isdigit():
+        if phase not in _ORDER or not re.fullmatch("[0-9]{1,18}", place):  # more is no number to Redis
             raise ValueError(f"{cursor!r} is no cursor of a page of destinations")
         start = int(place)
         if phase == "deferred":

@@ -4,6 +4,10 @@ A log holds what remote servers and clients said. `inert` keeps what can be prin
 the place of everything else: escape sequences, line breaks, and characters that turn the direction of text around.
 """
 
+import re
+
+_STRANGE = re.compile(r"[^\n\t -~]")  # what may not be for a page; the rest is most of any text
+
 
 def inert(text: str) -> str:
     """Give the text with a `?` for each character that does not print."""
@@ -17,4 +21,4 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in "\n\t" else f"⟨U+{ord(one):04X}⟩" for one in text)
+    return _STRANGE.sub(lambda one: one[0] if one[0].isprintable() else f"⟨U+{ord(one[0]):04X}⟩", text)

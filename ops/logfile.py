@@ -1,4 +1,4 @@
-"""A large log, searched a bounded part at a time: what is newest first, or from a moment on.
+"""A large log, searched a bounded part at a time: what is newest first, what came last, or from a moment on.
 
 Lines stand in a log in the order of time but for what several processes wrote within seconds of each other (`SLACK`),
 so that a moment is found by halving. A search stops at its `Bounds`, and says where and when it got to, so that another
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from ops.search import Wanted
+from pipeline.config import Config
 
 Event = dict[str, Any]
 
@@ -49,11 +50,33 @@ class Looked:
     cursor: str
 
 
+def source(config: Config) -> tuple[Path | None, str]:
+    """Give the file that events can be read from, or say why there is none."""
+    if config.log.file is None:
+        return None, "No log file is configured (log.file)."
+    if config.log.format != "json":
+        return None, "The log file is written as text (log.format), which cannot be read here."
+    return config.log.file, ""
+
+
+def last(path: Path, word: str, fits: Callable[[Event], bool], most: int, reach: int) -> list[Event]:
+    """Find the last events that hold a word and fit, newest first, in so many octets at the end."""
+    needle, found = re.compile(re.escape(word.encode())), list[Event]()
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        floor = max(0, end - reach)
+        while end > floor and len(found) < most:
+            end, block = _before(file, end)
+            events = (_event(line) for _, line in reversed(list(_hits(block, needle, lower=False))))
+            found += [event for event in events if event is not None and fits(event)]
+    return found[:most]
+
+
 def newest(path: Path, wanted: Wanted, cursor: str = "", bounds: Bounds = Bounds()) -> Looked:
     """Find the last events that name wanted messages (`ops.search`), newest first, of so many messages."""
     with path.open("rb") as file:
         size, name = _known(file, cursor)
-        end = _place(cursor) if cursor else _near(file, size, wanted.until + SLACK, after=True)
+        end = _place(cursor) if cursor else _near(file, size, _ceiling(wanted.until), after=True)
         needle, messages = _needle(wanted), set[str]()
         found: list[Event] = []
         limit, first, floor = time.monotonic() + bounds.seconds, end, _floor(wanted.since)
@@ -141,6 +164,10 @@ def _place(cursor: str) -> int:
 
 def _floor(since: datetime) -> datetime:
     return since - SLACK if since.year > 1 else since
+
+
+def _ceiling(until: datetime) -> datetime:
+    return until + SLACK if until.year < 9999 else until
 
 
 def _needle(wanted: Wanted) -> re.Pattern[bytes]:

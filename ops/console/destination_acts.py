@@ -1,10 +1,12 @@
-"""What is done with a destination: try now, hold, release, suspend, resume, and return all of its mail to the senders.
+"""What is done with a destination: retry, hold, release, suspend, resume, and bounce all of its mail.
 
 Each is what the command of that name does, to the recipients that wait for the destination. It goes on beside the
-requests (`ops.console.chores`). Never more recipients than were named are touched.
+requests (`ops.console.chores`). Never more recipients than were named are touched, and no mail is bounced that came in
+after it was asked about.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -26,8 +28,7 @@ from stages.destination import Destination
 
 _HANDS: Mapping[str, Hand] = {hand.name: hand for hand in HANDS}
 _NOTHING = {
-    "retry": "Nothing waits for {name}.", "hold": "Nothing waits for {name}.", "bounce": "Nothing waits for {name}.",
-    "release": "Nothing is held for {name}.",
+    "retry": "Nothing waits for {name}.", "hold": "Nothing waits for {name}.", "release": "Nothing is held for {name}.",
 }  # fmt: skip
 
 
@@ -39,17 +40,18 @@ def _reason(call: Call) -> str:
         raise Refused(422, f"{problem}.") from problem
 
 
-async def _begin(call: Call, one: Destination, hand: Hand, named: int) -> Response:
+async def _begin(call: Call, one: Destination, hand: Hand, named: int, until: datetime | None = None) -> Response:
     """Begin it, and say on the page of the destination what came of it so far."""
     why, now, place = _reason(call), utc_now(), address(one.key)
-    found = (bound.held if hand.name == "release" else bound.waiting)(call.spine, one.key)
+    is_release = hand.name == "release"
+    found = bound.held(call.spine, one.key) if is_release else bound.waiting(call.spine, one.key, until)
     try:
         chore = await call.chores.begin(one.key, hand, found, Chore(hand.name, call.who, named, now, now, {}), why)
     except UnderWay as error:
         raise Refused(409, f"Something else is being done for {one.name}: wait until that has ended.") from error
     if chore.ended is None:
         return call.go(place, f"Begun: {hand.name}, for {f'{named:,} recipients' if named else 'all that is held'}.")
-    if not chore.done:
+    if not (chore.done or chore.cut or named):
         return call.go(place, _NOTHING[hand.name].format(name=one.name), "warn")
     fine = not chore.cut and chore.counts.get("moved", 0) == (named or chore.done)
     return call.go(place, told(chore), "good" if fine else "warn")
@@ -74,10 +76,11 @@ async def ask(call: Call) -> Answer:
 
 
 async def _asked(call: Call, one: Destination, wrong: str) -> Mapping[str, Any]:
+    now = utc_now()  # before it is counted: what comes in from then on is left alone
     count = await bound.count(call.spine, one.key)
     return {
-        "title": f"Return all mail for {one.name}", "one": one, "count": count, "wrong": wrong,
-        "path": address(one.key), "reason": call.form.text("reason"),
+        "title": f"Bounce all mail for {one.name}", "one": one, "count": count, "wrong": wrong,
+        "path": address(one.key), "reason": call.form.text("reason"), "asked": now.isoformat(),
     }  # fmt: skip
 
 
@@ -86,9 +89,14 @@ async def bounce(call: Call) -> Answer:
     one, named = target(call), call.form.text("named")
     if not (named.isdecimal() and named.isascii() and 0 < len(named) < 16 and int(named)):
         raise Refused(422, "The form does not say how many recipients it was for. Nothing was done.")
+    try:
+        asked = datetime.fromisoformat(call.form.text("asked"))
+    except ValueError as error:
+        raise Refused(422, "The form does not say when it was made. Nothing was done.") from error
+    asked = asked if asked.tzinfo else asked.replace(tzinfo=UTC)
     if call.form.text("sure") != "yes" and call.form.text("name").rstrip(".").lower() != one.name:
         return await _asked(call, one, "Type the name of the destination, or tick the box. Nothing was done.")
-    return await _begin(call, one, _HANDS["bounce"], int(named))
+    return await _begin(call, one, _HANDS["bounce"], int(named), asked)
 
 
 async def suspend(call: Call) -> Answer:

@@ -27,7 +27,7 @@ async def ask(call: Call) -> Answer:
         async with asyncio.timeout(LONGEST):
             return await explained_destination(call.config, one)
 
-    async with _turns:
+    async with call.turn(_turns):
         try:
             bound = await asyncio.to_thread(asyncio.run, work())
         except TimeoutError as error:

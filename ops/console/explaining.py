@@ -111,7 +111,7 @@ async def _found(call: Call, asked: Mapping[str, str], *, connecting: bool) -> E
         async with asyncio.timeout(LONGEST):
             return await explained(call.config, recipient, from_, origin, connecting=connecting)
 
-    async with _turns:
+    async with call.turn(_turns):
         try:
             return await asyncio.to_thread(asyncio.run, work())
         except TimeoutError as error:

@@ -1,23 +1,21 @@
 """Who changed what, as the end of the log file tells it.
 
 What is read is bounded, however long the log is and however few of its lines are looked for. Only the file that is
-written now is read, and only JSON: what is older stands in the files that were put aside.
+written now is read: what is older stands in the files that were put aside.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-import orjson
-
+from ops.logfile import Event, last, moment_of, source
 from pipeline.config import Config
 
 MOST = 20  # changes
 REACH = 64 << 20  # octets from the end of the file
-_BLOCK = 1 << 20
+_seats = asyncio.Semaphore(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,53 +38,21 @@ class History:
 
 async def history(config: Config, kind: str, field: str) -> History:
     """Find the last events of a kind that have a field."""
-    file = config.log.file
+    file, nowhere = source(config)
     if file is None:
-        return History(nowhere="Events go to standard output; with log.file the last of them are shown here.")
-    if config.log.format != "json":
-        return History(
-            nowhere="The log file is written as text; with log.format = json the last changes are shown here."
-        )
+        return History(nowhere=nowhere)
+
+    def fits(event: Event) -> bool:
+        return event.get("event") == kind and field in event
+
     try:
-        return History(tuple(await asyncio.to_thread(_last, file, kind, field)))
+        async with _seats:
+            found = await asyncio.to_thread(last, file, f'"{field}":', fits, MOST, REACH)
     except OSError as error:
         return History(nowhere=f"The log file {file} cannot be read: {error.strerror}.")
+    return History(tuple(map(_change, found)))
 
 
-def _last(file: Path, kind: str, field: str) -> list[Change]:
-    found: list[Change] = []
-    for line in _backwards(file, f'"{field}":'.encode()):
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue  # cut off, or no event
-        if isinstance(event, dict) and event.get("event") == kind and field in event:
-            at, ends = _moment(event.get("timestamp")), _moment(event.get("expires"))
-            found.append(Change(at, str(event.get("who", "")), ends, event))
-            if len(found) == MOST:
-                break
-    return found
-
-
-def _backwards(file: Path, needle: bytes) -> Iterator[bytes]:
-    """Give the lines that hold some octets, the last first."""
-    with file.open("rb") as log:
-        end = log.seek(0, 2)
-        rest, floor = b"", max(0, end - REACH)
-        while end > floor:
-            start = max(floor, end - _BLOCK)
-            log.seek(start)
-            block = log.read(end - start) + rest
-            # the first line may begin in the block before
-            cut = 0 if not start else block.find(b"\n") + 1 or len(block)
-            rest, whole, end = block[:cut], block[cut:], start
-            if needle in whole:
-                yield from (line for line in reversed(whole.split(b"\n")) if needle in line)
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _change(event: Event) -> Change:
+    ends = moment_of({"timestamp": event.get("expires")})
+    return Change(moment_of(event), str(event.get("who", "")), ends, event)

@@ -27,7 +27,7 @@ from stages.verdict import Proceed
 PAGE = 100  # recipients
 CONFIRMED = frozenset({"bounce", "drop"})
 _DONE = {
-    "retry": "tried again", "hold": "held", "release": "released", "bounce": "returned to the sender",
+    "retry": "set free for another try", "hold": "held", "release": "released", "bounce": "returned to the sender",
     "drop": "dropped",
 }  # fmt: skip
 _LONGEST = 500  # characters of a reason
@@ -48,8 +48,8 @@ async def show(call: Call) -> Answer:
     story = await story_of(call, message, stored, call.query("log"))
     if stored is None and not story.events and not story.cursor:
         both = f"Neither the queue nor the log knows message {message}."
-        alone = f"The queue does not know message {message}, and there is no log file to look into."
-        raise Refused(404, both if call.config.log.file else alone)
+        alone = f"The queue does not know message {message}, and there is no log to look into. {story.fault}"
+        raise Refused(404, alone if story.fault else both)
     values = {
         "title": f"Message {message}", "message": message, "stored": stored, "story": story, "rows": [], "total": 0,
         "next": "", "settled": standings(story.events) if stored is None else [], "head": _head(story.events),

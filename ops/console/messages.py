@@ -16,7 +16,7 @@ from ops.cli.suspend import Halted
 from ops.console import walk
 from ops.console.page import Answer, Call, Refused
 from ops.hands import a_label
-from ops.logfile import Looked, Replaced, is_cursor, newest
+from ops.logfile import Looked, Replaced, is_cursor, newest, source
 from ops.search import Found, Wanted, find
 from pipeline.spine import utc_now
 from pipeline.store.changes import Stored
@@ -41,10 +41,10 @@ async def show(call: Call) -> Answer:
         return call.go(f"/messages/{named[1]}")
     wanted = _wanted(asked)
     in_log = asked["in"] == "log" or bool(wanted.message_id)
-    file = call.config.log.file
+    file, nowhere = source(call.config)
     values: dict[str, Any] = {
         "asked": asked, "kept": {name: text for name, text in asked.items() if text}, "kinds": KINDS,
-        "states": [(one, one) for one in STATES], "log": file, "in_log": in_log, "rows": [], "seen": None,
+        "states": [(one, one) for one in STATES], "nowhere": nowhere, "in_log": in_log, "rows": [], "seen": None,
         "found": [], "looked": None, "waits": {}, "next": "",
     }  # fmt: skip
     if not in_log:
@@ -116,7 +116,7 @@ def kind_of(state: State) -> str:
 async def _log(call: Call, file: Path, wanted: Wanted) -> Mapping[str, Any]:
     if call.cursor and not is_cursor(call.cursor):
         raise Refused(422, "There is no such page of this list.")
-    async with searches:
+    async with call.turn(searches):
         try:
             looked = await asyncio.to_thread(newest, file, wanted, call.cursor)
         except Replaced as error:

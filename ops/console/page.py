@@ -8,15 +8,17 @@ tables, times, paging and confirmations from `macros.html`. Everything they prin
 made visible. `Refused` becomes a page that says why; Redis that is away becomes one with 503, all else one with 500.
 """
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ops.api.body import read
@@ -29,7 +31,7 @@ from pipeline.spine import Spine
 FORM = 1 << 16  # octets of a form
 FIELDS = 2000  # fields of a form
 SAID = "danepipe_said"  # the cookie with what the next page is to say
-_LONGEST_SAID = 1000  # characters
+_LONGEST_SAID = 600  # characters: a cookie of more than 4096 octets is not kept
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -113,6 +115,14 @@ class Call:
         """Give a part of the path that the page has in braces."""
         return str(self.request.path_params[name])
 
+    @asynccontextmanager
+    async def turn(self, seats: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for a seat among few. Raises `ClientDisconnect` where the visitor has left meanwhile."""
+        async with seats:
+            if await self.request.is_disconnected():
+                raise ClientDisconnect
+            yield
+
     def go(self, path: str, said: str = "", kind: str = "good") -> Response:
         """Send the browser to a page of ours, which says what was done (`kind`: good, warn or bad)."""
         response = RedirectResponse(path, 303)
@@ -136,7 +146,7 @@ def said(request: Request) -> tuple[str, str] | None:
         kind, text = orjson.loads(base64.urlsafe_b64decode(value))
     except (ValueError, binascii.Error, TypeError):
         return None
-    return (str(kind) if kind in {"good", "warn", "bad"} else "warn"), str(text)
+    return (kind if kind in ("good", "warn", "bad") else "warn"), str(text)
 
 
 Answer = Mapping[str, Any] | Response

@@ -71,15 +71,16 @@ def clock(moment: datetime) -> str:
 
 
 def span(length: timedelta | float) -> str:
-    """Write how long something takes or took, in at most two units."""
+    """Write how long something takes or took, in its largest unit and the next one."""
     seconds = int(length.total_seconds() if isinstance(length, timedelta) else length)
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-    parts = []
+    counts = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number} {unit}")
-    return sign + (" ".join(parts[:2]) or "0 s")
+        counts.append((number, unit))
+    first = next((place for place, (number, _) in enumerate(counts) if number), len(counts) - 1)
+    shown = [f"{number} {unit}" for number, unit in counts[first : first + 2] if number]
+    return sign + (" ".join(shown) or "0 s")
 
 
 def octets(size: float) -> str:

@@ -1,17 +1,20 @@
 """The application of the web console: who may come in, what the pages answer, and what goes wrong told as a page.
 
 A request is answered under the names of the console alone, so that no other site can point a name of its own at it (DNS
-rebinding). What changes anything must come from a page of ours: by its Origin, and by the token in its form. The
-Content-Security-Policy lets in nothing but our own files. What is refused is an event (`console.refused`).
+rebinding). Other sites may link to a page, and neither load one as a part of theirs nor show it in a frame (Fetch
+Metadata), so that none makes a browser ask for what is costly. What changes anything must come from a page of ours: by
+its Origin, and by the token in its form. The Content-Security-Policy lets in nothing but our own files. What is refused
+is an event (`console.refused`).
 """
 
 import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -35,6 +38,7 @@ from pipeline.spine import Spine, utc_now
 from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.users import UserStore
 
+_THREADS = 16  # more than all seats for work in threads, so that nobody waits to log in while others wait for DNS
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -73,12 +77,25 @@ class _Door:
 
         host = Request(scope).headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        if name in self._hosts:
+        if name not in self._hosts:
+            _refused(Request(scope), "", 421, f"a request for the host {host}, which is none of console.names")
+            text = "danepipe: the console does not answer under this name; console.names says under which it does\n"
+            await Response(text, 421, media_type="text/plain")(scope, receive, guarded)
+        elif _is_part_of_another_site(Request(scope)):
+            _refused(Request(scope), "", 403, "a request for a part of a page of another site")
+            text = "danepipe: pages of other sites may link to the console, and not hold it\n"
+            await Response(text, 403, media_type="text/plain")(scope, receive, guarded)
+        else:
             await self._inner(scope, receive, guarded)
-            return
-        _refused(Request(scope), "", 421, f"a request for the host {host}, which is none of console.names")
-        text = "danepipe: the console does not answer under this name; console.names says under which it does\n"
-        await Response(text, 421, media_type="text/plain")(scope, receive, guarded)
+
+
+def _is_part_of_another_site(request: Request) -> bool:
+    """Tell whether a page of another origin asks, and not for a link that a person follows. Old browsers do not say."""
+    headers = request.headers
+    if headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
+        return False
+    # a form of another site comes as a link does, and is refused with a page that says so
+    return headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest") != "document"
 
 
 def _refused(request: Request, who: str, status: int, text: str) -> None:
@@ -199,8 +216,10 @@ class _Resource:
 
 async def _check_form(call: Call) -> None:
     """Read a form that was made here, for this browser. Raises `Refused` for any other."""
-    origin, host = call.request.headers.get("origin", ""), call.request.headers.get("host", "")
-    if urlsplit(origin).netloc.lower() != host.lower() or not origin:
+    origin = call.request.headers.get("origin", "").lower()
+    scheme, _, host = origin.partition("://")
+    # over TLS, a page in clear text is another site: whoever sits on the way could have written it
+    if host != call.request.headers.get("host", "").lower() or (call.secure and scheme != "https"):
         raise Refused(403, "This form was sent from a page of another site, and nothing was done.")
     call.form = await Form.of(call.request, call.config)
     if not call.visitor.owns(call.form.text("token")):
@@ -246,6 +265,7 @@ async def serve_console(
 ) -> None:
     """Serve on the socket until `ended` is done, or, if so wanted, until nobody asks any more."""
     settings = spine.config.console
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "console"))
     address, port = opened.getsockname()[:2]
     log.emit("console.started", address=address, port=port, tls=settings.certificate is not None)
     chores = Chores(spine)

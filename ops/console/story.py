@@ -14,7 +14,7 @@ import orjson
 
 from ops.console.messages import searches
 from ops.console.page import Call, Refused
-from ops.logfile import SLACK, Bounds, Event, Looked, Replaced, begins, is_cursor, moment_of, onwards
+from ops.logfile import SLACK, Bounds, Event, Looked, Replaced, begins, is_cursor, moment_of, onwards, source
 from ops.trace import concerns, sentences
 from pipeline.spine import utc_now
 from pipeline.store.changes import Stored
@@ -68,13 +68,14 @@ async def story_of(call: Call, message: MessageId, stored: Stored | None, cursor
     """Tell it. Raises `Refused` for a cursor that is none, or of another file."""
     if cursor and not is_cursor(cursor):
         raise Refused(422, "There is no such part of the log.")
-    path, story = call.config.log.file, Story()
+    story = Story()
+    path, nowhere = source(call.config)
     came = stored.message.envelope.accepted if stored is not None else time_of(message)
     if path is None:
-        story.fault = "No log file is configured (log.file): of settled messages nothing is known here."
+        story.fault = f"{nowhere} So of settled messages nothing is known here."
     else:
         try:
-            async with searches:
+            async with call.turn(searches):
                 looked, start = await asyncio.to_thread(_read, path, message, came, cursor)
             story.events, story.reached, story.cursor = looked.events, looked.reached, looked.cursor
             story.since = start if came is not None and start is not None and start > came + SLACK else None

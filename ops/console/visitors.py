@@ -62,7 +62,11 @@ async def visitor_of(request: Request, users: UserStore, settings: Console) -> V
 
 
 def remember(request: Request, response: Response, secret: str) -> None:
-    """Let the browser be known by the secret, until it is closed."""
+    """Let the browser be known by the secret, until it is closed.
+
+    It comes along where another site links to a page (`lax`), which changes nothing. If it did not, that page would
+    give the browser another secret, which ends the login.
+    """
     response.set_cookie(
-        _cookie(request), secret, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-    )
+        _cookie(request), secret, httponly=True, samesite="lax", secure=request.url.scheme == "https"
+    )  # fmt: skip

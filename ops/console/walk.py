@@ -21,7 +21,7 @@ from stages.message import FINAL, MessageId, Recipient, State
 
 PAGE = 50  # recipients
 PATIENCE = 0.12  # seconds after which a walk ends
-_CURSOR = re.compile(r"(to [0-9]{1,2} [0-9]{1,12}|held [0-9]{1,20}|[0-9]{1,16} [0-9A-Z]{0,40})")
+_CURSOR = re.compile(r"(to [0-9]{1,2} [0-9]{1,12}|held [0-9]{1,18}|[0-9]{1,16} [0-9A-Z]{0,40})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Who gets into the web console and who does not, by real requests to a real process, on a real Redis."""
 
 import asyncio
+import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jsonschema
@@ -11,6 +14,7 @@ import pytest
 from redis import Redis
 
 from ops.console.login import door
+from ops.console.rendering import span
 from ops.console.server import POLICY
 from ops.console.table import PAGES
 from pipeline.embedded import EmbeddedRedis
@@ -77,7 +81,7 @@ def test_its_own_names_reach_it(visit: Visit, host: str) -> None:
 def test_forms_of_other_sites_do_nothing(site: Site, visit: Visit) -> None:
     """Neither another origin, nor none, nor a form without the token of this browser does anything."""
     visit.see("/resolvers")
-    for origin in ("https://evil.example", "null", f"{site.url}.evil.example", "http://127.0.0.1:1", ""):
+    for origin in ("https://evil.example", "null", f"{site.url}.evil.example", "http://127.0.0.1:1", "", "http://["):
         answer = visit.post(TEST, data={"token": visit.token}, headers={"Origin": origin})
         assert answer.status_code == 403
         assert "another site" in answer.text
@@ -89,6 +93,45 @@ def test_forms_of_other_sites_do_nothing(site: Site, visit: Visit) -> None:
         other.see("/resolvers")
         assert visit.post(TEST, data={"token": other.token}).status_code == 403
     assert visit.submit(TEST).status_code == 200
+
+
+def test_other_sites_may_link_and_no_more(site: Site, visit: Visit) -> None:
+    """What browsers say of a request (Fetch Metadata): a link is followed; no picture, frame or script asks for a page."""
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert visit.get("/explain?address=example.org", headers=link).status_code == 200
+    for change in ({"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "no-cors"}, {"Sec-Fetch-Mode": "cors"}):
+        for origin in ("cross-site", "same-site"):  # another port of this machine is the same site
+            answer = visit.get("/explain?address=example.org", headers={**link, **change, "Sec-Fetch-Site": origin})
+            assert answer.status_code == 403
+            assert "<" not in answer.text
+    site.told("console.refused", status=403, path="/explain", text="a request for a part of a page of another site")
+    assert visit.get("/rates", headers={**link, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}).is_success
+
+
+@pytest.mark.parametrize(
+    ("left", "shown"),
+    [
+        (["good", "It was done."], "It was done."), ([["good"], "a list"], "a list"), ([{}, "no word"], "no word"),
+        ("ab", "b"), (["good"], ""), (7, ""), ({"good": 1}, ""),
+    ],
+)  # fmt: skip
+def test_what_is_to_be_said_is_read_with_care(visit: Visit, left: Any, shown: str) -> None:
+    """The cookie with what the next page says may come from anybody at this machine: it breaks no page."""
+    visit.cookies.set("danepipe_said", base64.urlsafe_b64encode(json.dumps(left).encode()).decode())
+    page = visit.get("/")
+    assert page.status_code == 200
+    said = re.findall(r'<p class="said (?:good|warn|bad)" role="status">(.*)</p>', page.text)
+    assert said == ([shown] if shown else [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (7205, "2 h"), (3 * 86400 + 34, "3 d"),
+     (3 * 86400 + 7200, "3 d 2 h"), (-90, "-1 min 30 s")],
+)  # fmt: skip
+def test_a_length_of_time_has_two_units_that_follow_each_other(seconds: int, written: str) -> None:
+    """Nobody wants to know the seconds of days."""
+    assert span(seconds) == written
 
 
 def test_a_body_that_is_no_form_is_refused(visit: Visit) -> None:
@@ -110,7 +153,7 @@ def test_without_users_it_is_open_to_this_machine(visit: Visit) -> None:
     assert visit.get("/login").headers["location"] == "/"
     cookie = visit.get("/", headers={"Cookie": ""}).headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
 
 
 def test_with_users_a_login_is_asked_for(site: Site, visit: Visit) -> None:
@@ -299,4 +342,7 @@ def test_behind_a_proxy_cookies_are_for_tls_alone(tmp_path: Path, redis_url: str
             assert cookie.startswith("__Host-danepipe=")
             assert "Secure" in cookie
             client.post("/login", data={"name": "alice"}, headers={"Origin": "https://evil.example"})
+            for origin, said in (("http", "another site"), ("https", "out of date")):
+                answer = client.post("/login", headers={"Origin": f"{origin}://mail.example.org"})
+                assert said in answer.text
         site.told("console.refused", peer="192.0.2.9")

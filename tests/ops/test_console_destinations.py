@@ -1,8 +1,10 @@
 """The destinations in the web console: each page and each action, over HTTP, with a real process and a real Redis."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +43,13 @@ def visit(site: Site) -> Iterator[Visit]:
     at(site, every_state)
     with site.visit() as one:
         yield one
+
+
+def asked_at(page: str) -> str:
+    """Give the moment at which a page asked whether all mail is to be returned."""
+    found = re.search(r'name="asked" value="([^"]+)"', page)
+    assert found is not None
+    return unescape(found[1])
 
 
 def states(site: Site, name: str) -> list[State]:
@@ -105,6 +114,7 @@ def test_what_is_looked_for_is_inert(visit: Visit) -> None:
     [
         ("/destinations?sort=password", 422), ("/destinations?order=sideways", 422), ("/destinations?state=x", 422),
         (f"/destinations?q={'x' * 300}", 422), ("/destinations/all?cursor=x", 422), ("/destinations/nothing", 404),
+        (f"/destinations/all?cursor=ready+{'9' * 20}", 422), (f"/destinations/all?cursor=seen+{'9' * 19}", 422),
         (f"{FLOW}?cursor=-1", 422), ("/destinations/mx:%3Cscript%3E:x:dane", 404), ("/destinations/x/pulse", 404),
         ("/destinations/x/bounce", 404),
     ],
@@ -199,13 +209,16 @@ def test_a_return_is_confirmed_by_number_and_name(site: Site, visit: Visit) -> N
     """The page names how many; without the name or the tick nothing is done; never more than were named are touched."""
     asked = visit.see(f"{RETRY}/bounce").text
     assert f"<strong>{WAITING} recipients</strong>" in asked
+    when = asked_at(asked)
     for fields in ({}, {"name": "other.example"}, {"sure": "no"}):
-        assert "Nothing was done." in visit.submit(f"{RETRY}/bounce", named=str(WAITING), **fields).text
+        assert "Nothing was done." in visit.submit(f"{RETRY}/bounce", named=str(WAITING), asked=when, **fields).text
     for named in ("", "0", "-1", "x", "1" * 30):
-        assert visit.submit(f"{RETRY}/bounce", named=named, sure="yes").status_code == 422
+        assert visit.submit(f"{RETRY}/bounce", named=named, asked=when, sure="yes").status_code == 422
+    for wrong in ("", "yesterday"):
+        assert visit.submit(f"{RETRY}/bounce", named="1", asked=wrong, sure="yes").status_code == 422
     assert states(site, "RETRY0") == [State.DEFERRED]
     at(site, lambda spine: put(spine, "LATE", "retry.example", SOON, count=2))
-    done = visit.submit(f"{RETRY}/bounce", named=str(WAITING), name="Retry.Example.", reason="closed")
+    done = visit.submit(f"{RETRY}/bounce", named=str(WAITING), asked=when, name="Retry.Example.", reason="closed")
     text = visit.see(done.headers["location"]).text
     assert f"{WAITING} recipients returned to their senders." in text
     assert "2 ready" not in text
@@ -214,12 +227,47 @@ def test_a_return_is_confirmed_by_number_and_name(site: Site, visit: Visit) -> N
     assert {(one["who"], one["reason"]) for one in events} == {("console", "closed")}
     left = at(site, lambda spine: spine.redis.zcard(f"dp:deferred:{key('retry.example')}"))
     assert left >= 1
-    done = visit.submit(f"{RETRY}/bounce", named="900", sure="yes")
+    again = visit.submit(f"{RETRY}/bounce", named="900", asked=when, sure="yes")
+    assert "0 of 900 recipients returned to their senders; 900 no longer" in visit.see(again.headers["location"]).text
+    assert states(site, "LATE") == [State.DEFERRED] * 2
+    when = asked_at(visit.see(f"{RETRY}/bounce").text)
+    done = visit.submit(f"{RETRY}/bounce", named="900", asked=when, sure="yes")
     assert (
         "2 of 900 recipients returned to their senders; 898 no longer waited."
         in visit.see(done.headers["location"]).text
     )
     assert "Nothing waits for it" in visit.see(f"{RETRY}/bounce").text
+
+
+def test_a_return_leaves_alone_what_came_in_after_the_question(site: Site, visit: Visit) -> None:
+    """Mail of the question that is gone meanwhile is not made up for by mail that nobody was asked about."""
+    when = asked_at(visit.see(f"{RETRY}/bounce").text)
+
+    async def late(spine: Spine) -> None:
+        for number in range(8):
+            await put(spine, f"LATE{number}", "retry.example", SOON if number < 4 else None)
+
+    at(site, late)
+    visit.submit("/messages/RETRY2", do="hold")  # three recipients
+    done = visit.submit(f"{RETRY}/bounce", named=str(WAITING), asked=when, sure="yes")
+    text = visit.see(done.headers["location"]).text
+    assert f"{WAITING - 3} of {WAITING} recipients returned to their senders; 3 no longer waited." in text
+    for number in range(8):
+        assert states(site, f"LATE{number}") == [State.DEFERRED if number < 4 else State.QUEUED]
+
+
+def test_what_redis_has_no_room_for_is_not_said_to_be_nothing(site: Site, visit: Visit) -> None:
+    """A full Redis breaks an action off, and the page says that; nobody is told that nothing waits."""
+    visit.see(RETRY)
+    with Redis.from_url(site.redis_url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            done = visit.submit(f"{RETRY}/hold")
+        finally:
+            client.config_set("maxmemory", "0")
+    text = visit.see(done.headers["location"]).text
+    assert "Nothing waits" not in text
+    assert f"0 of {WAITING} recipients held. It was broken off" in text
 
 
 def test_suspend_and_resume(site: Site, visit: Visit) -> None:
@@ -253,7 +301,7 @@ def test_who_may_only_look_changes_nothing(site: Site, visit: Visit) -> None:
         bob.login("bob")
         for path in ("/destinations", "/destinations/all", RETRY):
             text = bob.see(path).text
-            assert "Try now" not in text
+            assert "Retry now" not in text
             assert "Suspend<" not in text
         for act in ("retry", "hold", "release", "bounce", "suspend", "resume"):
             assert bob.submit(f"{RETRY}/{act}", named="9", sure="yes").status_code == 403

@@ -307,7 +307,7 @@ async def test_the_history_is_bounded(tmp_path: Path) -> None:
     other = b'{"event":"stage.error","pattern":"x","error":"exclusion.changed"}\n'
     with log.open("wb") as file:
         file.write(change(0))
-        file.truncate(REACH + (1 << 20))
+        file.truncate(REACH + (32 << 20))
         file.seek(0, 2)
         file.write(b"\n" + change(1, who="alice", expires="nonsense") + b'{"pattern":"' + b"y" * (3 << 20) + b"\n")
         for number in range(2, 9):
@@ -324,7 +324,7 @@ async def test_the_history_is_bounded(tmp_path: Path) -> None:
 async def test_without_a_log_the_history_says_where_it_stands(tmp_path: Path) -> None:
     """No file, one for a terminal, and one that cannot be read: each is told of in a sentence."""
     for file, form, said in (
-        (None, "json", "standard output"), (tmp_path, "console", "log.format"), (tmp_path, "json", "cannot be read"),
+        (None, "json", "log.file"), (tmp_path, "console", "log.format"), (tmp_path, "json", "cannot be read"),
     ):  # fmt: skip
         found = await history(_config(file, form), "exclusion.changed", "pattern")
         assert found.changes == ()

@@ -147,6 +147,7 @@ def test_a_long_queue_comes_in_pages(site: Site) -> None:
         ("state=lost", "no search"),
         ("q=b%C3%BC%20cher", "neither an address, nor a domain"),
         ("q=" + "x" * 2000, "no search"),
+        ("state=held&cursor=held%2099999999999999999999", "no such page"),
     ],
 )
 def test_a_search_that_is_none_is_told_so(visit: Visit, query: str, said: str) -> None:
@@ -154,6 +155,14 @@ def test_a_search_that_is_none_is_told_so(visit: Visit, query: str, said: str) -
     answer = visit.get(f"/messages?{query}")
     assert answer.status_code in {409, 422}
     assert said in answer.text
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:30", "9999-12-31T23:59:59"])
+@pytest.mark.parametrize("place", ["", "&in=log"])
+def test_no_time_is_too_far(visit: Visit, moment: str, place: str) -> None:
+    """The first and the last moment that can be written are searched for as any other."""
+    for name in ("since", "until"):
+        assert visit.get(f"/messages?{name}={moment}{place}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_an_id_tells_its_time() -> None:
 @pytest.mark.parametrize(
     ("hand", "to", "after", "said"),
     [
-        ("retry", "0", "queued queued queued", "1 recipient tried again."),
+        ("retry", "0", "queued queued queued", "1 recipient set free for another try."),
         ("hold", "0", "held queued queued", "1 recipient held."),
         ("hold", "", "held held held", "3 recipients held."),
         ("release", "0", "deferred queued queued", "1 left alone (is not held)."),

@@ -23,6 +23,15 @@
     document.dispatchEvent(new Event("danepipe:theme"));
   });
 
+  // While what is live cannot be fetched the page says so. What was asked for by a form is asked for again without
+  // htmx, so that the answer is a page, which says why it was not done.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    document.getElementById("stale").hidden = Boolean(event.detail.successful);
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.requestConfig.verb === "post") event.detail.elt.submit();
+  });
+
   // Parts of a page with hx-trigger="danepipe:beat from:document" are fetched anew, while somebody can see them.
   setInterval(() => {
     if (document.visibilityState === "visible") document.dispatchEvent(new Event("danepipe:beat"));

@@ -1,7 +1,8 @@
 """The whole suite as several pytest processes at once: `make test` runs this, `python -m pytest` runs the same in one.
 
-Most of what takes long waits: for a lease to end, for a Redis to come back, for a second attempt. So one process more than
-there are processors runs at any time, each over a part of the suite: a directory of tests, or some modules of a large one.
+Most of what takes long waits: for a lease to end, for a Redis to come back, for a second attempt. So as many processes as
+there are processors run at any time, and two at least, each over a part of the suite: a directory of tests, or some modules
+of a large one.
 Parts share nothing but the machine: each has a Redis of its own, and `tests.needs.free_port` gives no port to two of them.
 What a part says is shown in one piece when it ends. The exit status is 0 if all tests of all parts passed.
 """
@@ -16,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-_LANES = len(os.sched_getaffinity(0)) + 1
+_LANES = max(2, len(os.sched_getaffinity(0)))
 _DEALT = {"journeys": 4, "ops": 7}  # directories whose modules are dealt out to so many parts
 _LONG = {"dnssec", "delivery", "pipeline"}  # those that take a minute and more
 

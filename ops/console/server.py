@@ -65,6 +65,7 @@ class _Door:
     def __init__(self, inner: ASGIApp, settings: Console) -> None:
         self._inner = inner
         self._hosts = hosts(settings)
+        self._beyond = settings.beyond_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
@@ -81,12 +82,25 @@ class _Door:
             _refused(Request(scope), "", 421, f"a request for the host {host}, which is none of console.names")
             text = "danepipe: the console does not answer under this name; console.names says under which it does\n"
             await Response(text, 421, media_type="text/plain")(scope, receive, guarded)
+        elif self._in_clear(Request(scope)):
+            _refused(Request(scope), "", 403, "a request in clear text from another machine")
+            text = "danepipe: from other machines the console is reached over TLS alone (X-Forwarded-Proto: https)\n"
+            await Response(text, 403, media_type="text/plain")(scope, receive, guarded)
         elif _is_part_of_another_site(Request(scope)):
             _refused(Request(scope), "", 403, "a request for a part of a page of another site")
             text = "danepipe: pages of other sites may link to the console, and not hold it\n"
             await Response(text, 403, media_type="text/plain")(scope, receive, guarded)
         else:
             await self._inner(scope, receive, guarded)
+
+    def _in_clear(self, request: Request) -> bool:
+        """Tell whether somebody comes past the proxy that ends TLS, or the proxy does not say that it does."""
+        if not self._beyond or request.url.scheme == "https" or request.client is None:
+            return False
+        try:
+            return not ipaddress.ip_address(request.client.host).is_loopback
+        except ValueError:  # a proxy may name anything
+            return True
 
 
 def _is_part_of_another_site(request: Request) -> bool:

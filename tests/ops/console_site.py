@@ -105,10 +105,10 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def running(place: Path, redis_url: str, **more: str) -> Iterator[Site]:
+def running(place: Path, redis_url: str, address: str = "127.0.0.1", **more: str) -> Iterator[Site]:
     """Run a process of it; it ends well when asked."""
     port, log = free_port(), place / "log.jsonl"
-    environ = environ_of(port, log, redis_url, **more)
+    environ = environ_of(port, log, redis_url, **{"CONSOLE__LISTEN": f"{address}:{port}", **more})
     with subprocess.Popen([sys.executable, "-m", "ops.cli", "console"], env=environ, cwd=place) as process:
         try:
             asyncio.run(until(lambda: _answers(port) or process.poll() is not None))

@@ -329,6 +329,24 @@ def test_settings_that_would_not_protect_are_refused(cli: Run, given: dict[str, 
     assert said in result.stderr
 
 
+def test_nobody_comes_past_the_proxy(tmp_path: Path, redis_url: str) -> None:
+    """Where a proxy ends TLS, no other machine gets even the form for a password in clear text; a tunnel does."""
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    with running(tmp_path, redis_url) as site:
+        site.add_user("alice")
+    more = {"CONSOLE__TRUST_PROXY": "127.0.0.1", "CONSOLE__NAMES": "mail.example.org"}
+    with running(tmp_path, redis_url, "0.0.0.0", **more) as site, site.visit() as visit:
+        far = {"Host": "mail.example.org", "X-Forwarded-For": "192.0.2.9"}
+        answer = visit.get("/login", headers=far)
+        assert answer.status_code == 403
+        assert "over TLS alone" in answer.text
+        assert "set-cookie" not in answer.headers
+        site.told("console.refused", peer="192.0.2.9", text="a request in clear text from another machine")
+        assert visit.get("/login", headers={**far, "X-Forwarded-Proto": "https"}).status_code == 200
+        assert visit.get("/login").status_code == 200
+
+
 def test_behind_a_proxy_cookies_are_for_tls_alone(tmp_path: Path, redis_url: str) -> None:
     """A proxy that is trusted says that the browser speaks TLS: the cookie is then one that only TLS carries."""
     with Redis.from_url(redis_url) as client:

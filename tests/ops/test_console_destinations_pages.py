@@ -81,6 +81,15 @@ async def test_dns_is_asked_on_the_page(full: Site, browser: Browser) -> None:
         assert page.complaints == []
 
 
+async def test_what_is_not_done_is_told(full: Site, browser: Browser) -> None:
+    """A form that htmx sends and that is refused is no button without effect: the page says why."""
+    async with tab(browser, full.url) as page:
+        await page.go(FLOW)
+        await page.page.evaluate("document.querySelector('#dns [name=token]').value = 'old'")
+        await page.page.get_by_role("button", name="Ask DNS now").press("Enter")
+        await expect(page.page.get_by_text("This form is out of date")).to_be_visible()
+
+
 async def test_a_return_by_keyboard(full: Site, browser: Browser) -> None:
     """Typing the name is all that it takes; what was typed wrong leads back, and the page says how many it was."""
     async with tab(browser, full.url) as page:

@@ -107,6 +107,25 @@ async def test_the_login_by_keyboard(site: Site, browser: Browser, style: tuple[
         assert page.complaints == []
 
 
+async def test_a_page_says_that_it_is_not_up_to_date(site: Site, browser: Browser) -> None:
+    """While what is live cannot be fetched, such as while Redis is away, the page says so, and no longer than that."""
+    async with tab(browser, site.url) as page:
+        await page.go("/")
+        stale = page.page.get_by_text("Not up to date")
+        await expect(stale).to_be_hidden()
+        for status in (503, None):
+            await page.page.route(
+                lambda url: url == f"{site.url}/",
+                lambda route, status=status: route.fulfill(status=status) if status else route.abort(),
+            )
+            await page.page.evaluate("document.dispatchEvent(new Event('danepipe:beat'))")
+            await expect(stale).to_be_visible()
+            assert await page.barriers() == []
+            await page.page.unroute_all()
+            await page.page.evaluate("document.dispatchEvent(new Event('danepipe:beat'))")
+            await expect(stale).to_be_hidden()
+
+
 async def test_the_theme_is_kept(site: Site, browser: Browser) -> None:
     """The switch goes through auto, light and dark, and holds on the next page."""
     async with tab(browser, site.url) as page:

@@ -19,7 +19,7 @@ from stages.message import Recipient
 
 Found = AsyncIterator[tuple[Stored, Recipient]]
 PATIENCE = 0.15  # seconds that a request waits for the end: most chores are for a few recipients
-_GRACE = 5.0  # seconds for the recipient that a chore is at, at the end
+_GRACE = 3.0  # seconds for the recipient that a chore is at, after those for requests under way
 _EACH = 1.0  # seconds after which it is told anew how far it is
 
 
@@ -55,9 +55,13 @@ class Chores:
         ended, _ = await asyncio.wait({task}, timeout=PATIENCE)
         return task.result() if ended else chore
 
-    async def stop(self) -> None:
+    def end(self) -> None:
         """Break off what is under way, after the recipient that it is at."""
         self._ends = True
+
+    async def stop(self) -> None:
+        """Wait until all of it is broken off."""
+        self.end()
         if not self._under_way:
             return
         _, late = await asyncio.wait(self._under_way.values(), timeout=_GRACE)

@@ -103,10 +103,7 @@ async def suspend(call: Call) -> Answer:
     """Let its mail wait in place."""
     one, given = target(call), forms.given(call, FIELDS)
     try:
-        entry = suspension_of(made(Halt, {
-            "kind": "destination", "name": one.name, "reason": given["reason"],
-            "owner": call.who if call.visitor.is_user else "", "expires": given["expires"] or None,
-        }))  # fmt: skip
+        entry = suspension_of(made(Halt, {"kind": "destination", "name": one.name, **forms.terms(call, given)}))
     except Problem as problem:
         wrong = forms.wrong(problem, given, ())
         return await page(call, given, wrong if wrong.keys() & set(FIELDS) else {"expires": f"{problem}."})

@@ -7,11 +7,12 @@ few at a time, and for so long at most.
 import asyncio
 
 from ops.cli.explain import explained_destination
+from ops.console.aside import aside
 from ops.console.destination import target
 from ops.console.destinations import address
-from ops.console.page import Answer, Call, Refused
+from ops.console.page import Answer, Call
 from ops.console.tree import decisive, tree_of
-from ops.explain import Bound, Explanation
+from ops.explain import Explanation
 from pipeline.spine import utc_now
 from stages.message import Address
 
@@ -22,16 +23,7 @@ _turns = asyncio.Semaphore(2)
 async def ask(call: Call) -> Answer:
     """Ask DNS, and show what was decided by its answers."""
     one = target(call)
-
-    async def work() -> Bound:
-        async with asyncio.timeout(LONGEST):
-            return await explained_destination(call.config, one)
-
-    async with call.turn(_turns):
-        try:
-            bound = await asyncio.to_thread(asyncio.run, work())
-        except TimeoutError as error:
-            raise Refused(504, f"DNS gave no answer within {LONGEST:g} s. Try again.") from error
+    bound = await aside(call, _turns, LONGEST, lambda: explained_destination(call.config, one))
     found = Explanation(Address("postmaster", one.name, f"postmaster@{one.name}"), None, utc_now(), (), (bound,))
     return {
         "title": f"What DNS says of {one.name}", "one": one, "path": address(one.key), "verdict": decisive(found),

@@ -64,8 +64,7 @@ async def add(call: Call) -> Answer:
     given = forms.given(call, _FIELDS)
     try:
         entry = exclusion_of(made(Entry, {
-            **given, "owner": given["owner"] or (call.who if call.visitor.is_user else ""),
-            "expires": given["expires"] or None, "until_passing": given["until_passing"] == "yes",
+            **forms.terms(call, given), "until_passing": given["until_passing"] == "yes",
         }))  # fmt: skip
     except Problem as problem:
         return await _page(call, given, forms.wrong(problem, given, ("pattern",)))

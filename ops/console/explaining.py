@@ -13,6 +13,7 @@ import orjson
 from starlette.responses import Response
 
 from ops.cli.explain import SOURCES, explained
+from ops.console.aside import aside
 from ops.console.page import Answer, Call, Refused
 from ops.console.tree import decisive, tree_of
 from ops.explain import Explanation
@@ -106,16 +107,9 @@ async def _found(call: Call, asked: Mapping[str, str], *, connecting: bool) -> E
     if asked["source"] not in SOURCES:
         raise _Wrong("source", "expected one of: " + ", ".join(SOURCES))
     origin = Origin(asked["source"])
-
-    async def work() -> Explanation:
-        async with asyncio.timeout(LONGEST):
-            return await explained(call.config, recipient, from_, origin, connecting=connecting)
-
-    async with call.turn(_turns):
-        try:
-            return await asyncio.to_thread(asyncio.run, work())
-        except TimeoutError as error:
-            raise Refused(504, f"No answer within {LONGEST:g} s: DNS or a host is too slow. Try again.") from error
+    return await aside(
+        call, _turns, LONGEST, lambda: explained(call.config, recipient, from_, origin, connecting=connecting)
+    )
 
 
 def _address(field: str, text: str) -> Address:

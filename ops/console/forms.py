@@ -1,6 +1,7 @@
 """Forms that are read as the HTTP API reads its requests, with what was wrong told field by field."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ops.api.problem import Problem
 from ops.console.page import Call, Refused
@@ -9,6 +10,12 @@ from ops.console.page import Call, Refused
 def given(call: Call, names: Iterable[str]) -> dict[str, str]:
     """Give what the form holds, for the form to show again."""
     return {name: call.form.text(name) for name in names}
+
+
+def terms(call: Call, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Give the fields of an entry as the API takes them. Where no owner is given it is the user who is logged in."""
+    user = call.who if call.visitor.is_user else ""
+    return {**fields, "owner": fields.get("owner") or user, "expires": fields["expires"] or None}
 
 
 def wrong(problem: Problem, fields: Mapping[str, str], needed: Iterable[str]) -> dict[str, str]:

@@ -287,7 +287,12 @@ async def serve_console(
     ending = [asyncio.ensure_future(ended)]
     if ends_idle:
         ending.append(asyncio.ensure_future(watched.over(settings.idle.total_seconds())))
-    await serve(watched, settings, asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED), opened)
+
+    async def over() -> None:
+        await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+        chores.end()
+
+    await serve(watched, settings, over(), opened)
     await chores.stop()
     for one in ending:
         one.cancel()

@@ -48,10 +48,7 @@ async def add(call: Call) -> Answer:
     """Let mail wait in place."""
     given = forms.given(call, _FIELDS)
     try:
-        entry = suspension_of(made(Halt, {
-            **given, "owner": given["owner"] or (call.who if call.visitor.is_user else ""),
-            "expires": given["expires"] or None,
-        }))  # fmt: skip
+        entry = suspension_of(made(Halt, forms.terms(call, given)))
     except Problem as problem:
         return await _page(call, given, forms.wrong(problem, given, ("name",)))
     new = await entries.suspend(call.spine, entry, call.who)

@@ -1,6 +1,6 @@
 """A real browser in tests: Chromium, driven by Playwright, with what it complained of and what axe-core finds.
 
-Screenshots go into the directory that DANEPIPE_ARTEFACTS names, else into one that the system forgets.
+Screenshots go into the directory that TEST_ARTEFACTS names, else into one that the system forgets.
 """
 
 import os
@@ -19,7 +19,7 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-_NAMED = os.environ.get("DANEPIPE_ARTEFACTS")  # read here: tests of commands run without variables of ours
+_NAMED = os.environ.get("TEST_ARTEFACTS")  # not DANEPIPE_: those are settings, and an unknown one is an error
 WIDE, PHONE = (1280, 900), (390, 844)
 _AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -314,7 +315,8 @@ def test_other_commands_do_not_pay() -> None:
 
 async def test_it_shows_a_running_pipeline(start: Start, environ: dict[str, str]) -> None:
     """What the processes of `up` do is seen without any setting: what came in, what waits, and a resolver in trouble."""
-    await is_up(await start("up"))
+    up = await start("up")
+    await is_up(up)
     await sent(environ)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("DANEPIPE_")} | environ
     seen: dict[str, Any] = {}
@@ -330,3 +332,6 @@ async def test_it_shows_a_running_pipeline(start: Start, environ: dict[str, str]
     assert row["next_try"] is not None
     assert "mail that DANE concerns waits" in seen["alerts"]["resolver"]
     assert seen["queue"]["queue_messages"] == 1
+    up.send_signal(signal.SIGINT)  # its Redis goes with it
+    await up.communicate()
+    assert up.returncode == 0

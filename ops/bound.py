@@ -5,16 +5,14 @@ that is held belongs to no destination: it is known again by the domain of the r
 destination that is a named host. What is acted on goes elsewhere, which the walk bears. Raises `StoreUnavailable`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
-from ops.hands import still_open
 from pipeline.spine import Spine, utc_now
 from pipeline.store.backlog import BacklogStore
 from pipeline.store.changes import Stored
 from stages.destination import Destination, RouteKind
-from stages.message import MessageId, Recipient, State
+from stages.message import FINAL, MessageId, Recipient, State
 
 _AT_ONCE = 50  # messages that are fetched together
 _SKEW = timedelta(seconds=10)  # by which the clock of a worker may be ahead of ours
@@ -73,14 +71,21 @@ async def count_held(spine: Spine, destination: str) -> int | None:
 
 async def _recipients(spine: Spine, groups: Sequence[str]) -> AsyncIterator[tuple[Stored, Recipient]]:
     for first in range(0, len(groups), _AT_ONCE):
-        parts = [group.partition("/") for group in groups[first : first + _AT_ONCE]]
-        names = dict.fromkeys(MessageId(message) for message, _, _ in parts)
-        messages = dict(zip(names, await asyncio.gather(*map(spine.ledger.stored, names)), strict=True))
-        for message, _, numbers in parts:
-            stored = messages[MessageId(message)]
-            if stored is None:
-                continue  # settled and forgotten meanwhile
-            meant = {f"{message}/{number}" for number in numbers.split(",")}
-            for recipient in still_open(stored):
-                if recipient.id in meant:
+        for stored, recipients in await grouped(spine, groups[first : first + _AT_ONCE]):
+            for recipient in recipients:
+                if recipient.state not in FINAL:
                     yield stored, recipient
+
+
+async def grouped(spine: Spine, groups: Sequence[str]) -> list[tuple[Stored, list[Recipient]]]:
+    """Fetch the messages of some groups, each with the recipients that it names; the forgotten are left out."""
+    parts = [group.partition("/") for group in groups]
+    names = list(dict.fromkeys(MessageId(message) for message, _, _ in parts))
+    messages = dict(zip(names, await spine.ledger.all_stored(names), strict=True))
+    found = []
+    for message, _, numbers in parts:
+        stored = messages[MessageId(message)]
+        meant = {f"{message}/{number}" for number in numbers.split(",")}
+        if stored is not None:
+            found.append((stored, [one for one in stored.message.recipients if one.id in meant]))
+    return found

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ops.bound import grouped
 from ops.hands import describe
 from pipeline.hands import Handed
 from pipeline.spine import Spine, utc_now
@@ -23,7 +24,7 @@ from pipeline.store.gates import Kind, Shut, Suspension
 from pipeline.store.pulse import COUNTED, Pulse, PulseStore, Trouble
 from pipeline.store.rollover import RolloverStore
 from stages.destination import Destination
-from stages.message import MessageId, Recipient
+from stages.message import Recipient
 from stages.plan import Plan
 
 SCANNED = 2000  # destinations with mail that is ready, among which the fullest are looked for
@@ -227,17 +228,8 @@ class Destinations:
             return None
 
     async def _waiting(self, name: str, limit: int, start: int) -> list[dict[str, Any]]:
-        groups = [group.partition("/") for group in await self._backlog.waiting(name, limit, start)]
-        messages = dict.fromkeys(MessageId(message) for message, _, _ in groups)
-        stored = dict(zip(messages, await asyncio.gather(*map(self._spine.ledger.stored, messages)), strict=True))
-        rows = []
-        for message, _, numbers in groups:
-            one = stored[MessageId(message)]
-            meant = {f"{message}/{number}" for number in numbers.split(",")}
-            found = [] if one is None else [each for each in one.message.recipients if each.id in meant]
-            if one is not None and found:  # else it is settled meanwhile
-                rows.append({**describe(one, found[0]), "together": len(found)})
-        return rows
+        waiting = await grouped(self._spine, await self._backlog.waiting(name, limit, start))
+        return [{**describe(stored, found[0]), "together": len(found)} for stored, found in waiting if found]
 
 
 def _parsed(name: str) -> Destination | None:

@@ -6,14 +6,14 @@ event of it, with `who` did it: the token over HTTP, the user of the console, an
 """
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from pipeline import log
 from pipeline.config import a_label_pattern
 from pipeline.spine import Spine
 from pipeline.store.gates import Kind, Suspension
-from pipeline.values import parse_duration
+from pipeline.values import moment, parse_duration
 from stages.exclude import Exclusion, check_pattern
 from stages.pattern import Pattern
 
@@ -23,21 +23,19 @@ def expiry(text: str | None, now: datetime) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = _moment(text, now)
+        end = _moment(text, now)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r}: write a day (2027-01-31), a time (2027-01-31T12:00Z) or 30d") from None
-    if moment <= now:
+    if end <= now:
         raise ValueError(f"{text}: that is over already")
-    return moment
+    return end
 
 
 def _moment(text: str, now: datetime) -> datetime:
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        day = datetime.fromisoformat(text).date()
-        return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+        return moment(date.fromisoformat(text))
     if re.match(r"\d{4}-", text):
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return moment(datetime.fromisoformat(text))
     return now + parse_duration(text)
 
 

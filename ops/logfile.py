@@ -11,13 +11,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
-from ops.search import Wanted
+from ops.search import MARKS, Wanted, bare, moment_of
 from pipeline.config import Config
 
 Event = dict[str, Any]
@@ -25,7 +25,7 @@ Event = dict[str, Any]
 SLACK = timedelta(minutes=1)
 BLOCK = 1 << 20  # octets that are read at once
 LONGEST = 16 << 20  # octets of a line: what is longer is passed over
-_MARKS = re.compile(rb'"(?:message\.accepted|stage\.verdict)"')
+_MARKS = re.compile("|".join(map(re.escape, MARKS)).encode())
 
 
 class Replaced(Exception):  # noqa: N818 - a state of the world, not a fault in the program
@@ -136,15 +136,6 @@ def begins(path: Path) -> datetime | None:
         return _first_time(file.read(BLOCK))
 
 
-def moment_of(event: Event) -> datetime | None:
-    """Give the time of an event."""
-    try:
-        moment = datetime.fromisoformat(str(event.get("timestamp", "")))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
 def is_cursor(text: str) -> bool:
     """Tell whether a text can be where a search goes on."""
     return re.fullmatch(r"[0-9]{1,20}-[0-9]{1,16}", text) is not None
@@ -173,8 +164,8 @@ def _ceiling(until: datetime) -> datetime:
 def _needle(wanted: Wanted) -> re.Pattern[bytes]:
     """Make what each wanted line holds, in lower case, as JSON writes it; most lines are not even split off for it."""
     text = wanted.recipient or wanted.message_id or wanted.sender or wanted.domain
-    bare = text.strip().removeprefix("<").removesuffix(">")
-    return re.compile(re.escape(orjson.dumps(bare)[1:-1].lower())) if bare else _MARKS
+    name = bare(text)
+    return re.compile(re.escape(orjson.dumps(name)[1:-1].lower())) if name else _MARKS
 
 
 def _hits(block: bytes, needle: re.Pattern[bytes], *, lower: bool = True) -> Iterator[tuple[int, bytes]]:

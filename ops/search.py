@@ -6,12 +6,14 @@ a log that begins after it came. All that is asked for must hold of one event.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-_MARKS = ('"message.accepted"', '"stage.verdict"')
+from pipeline.values import moment
+
+MARKS = ('"message.accepted"', '"stage.verdict"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Wanted:
 
     def fits(self, event: Mapping[str, Any]) -> bool:
         """Tell whether an event is one that is looked for."""
-        if self.message_id and _bare(str(event.get("message_id", ""))) != _bare(self.message_id):
+        if self.message_id and bare(str(event.get("message_id", ""))) != bare(self.message_id):
             return False
         if self.sender and str(event.get("sender", "")).lower() != self.sender.lower():
             return False
@@ -36,8 +38,8 @@ class Wanted:
             return False
         if self.domain and self.domain.lower() not in {one.rpartition("@")[2] for one in people}:
             return False
-        moment = _moment(str(event.get("timestamp", "")))
-        return moment is not None and self.since <= moment < self.until
+        at = moment_of(event)
+        return at is not None and self.since <= at < self.until
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Found:
 def find(lines: Iterable[str], wanted: Wanted, known: dict[str, Found]) -> None:
     """Add the messages that log lines tell of to those that are known."""
     for line in lines:
-        if not any(mark in line for mark in _MARKS):  # cheaper than reading every line of a large log
+        if not any(mark in line for mark in MARKS):  # cheaper than reading every line of a large log
             continue
         try:
             event = orjson.loads(line)
@@ -89,13 +91,14 @@ def _learn(found: Found, event: Mapping[str, Any]) -> None:
         found.last = f"{event.get('stage')}: {event.get('verdict')} {event.get('code')}"
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """Give a Message-ID without the brackets around it."""
     return text.strip().removeprefix("<").removesuffix(">")
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(event: Mapping[str, Any]) -> datetime | None:
+    """Give the time of an event; None where it has none that can be read."""
     try:
-        moment = datetime.fromisoformat(text)
+        return moment(datetime.fromisoformat(str(event.get("timestamp", ""))))
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

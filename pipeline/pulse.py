@@ -48,7 +48,7 @@ class Counter:
         self._beats: dict[str, Beat] = {}
         self._slots: dict[int, dict[str, int]] = {}
         self._counts: Mapping[str, Callable[[Fields], None]] = {
-            "message.accepted": self._accepted,
+            "message.accepted": lambda _fields: self._add("accepted", 1),
             "stage.verdict": self._ruled,
             "delivery.attempt": self._attempted,
             "resolver.suspended": lambda fields: self._alert("resolver", fields["text"]),
@@ -64,10 +64,6 @@ class Counter:
         counts = self._counts.get(event)
         if counts is not None:
             counts(fields)
-
-    def _accepted(self, _fields: Fields) -> None:
-        with self._lock:
-            self._totals["accepted"] = self._totals.get("accepted", 0) + 1
 
     def _ruled(self, fields: Fields) -> None:
         verdict = fields["verdict"]

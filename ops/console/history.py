@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ops.logfile import Event, last, moment_of, source
+from ops.logfile import Event, last, source
+from ops.search import moment_of
 from pipeline.config import Config
 
 MOST = 20  # changes

@@ -125,7 +125,7 @@ async def _log(call: Call, file: Path, wanted: Wanted) -> Mapping[str, Any]:
             raise Refused(503, f"The log cannot be read: {error.strerror or error}.") from error
     found = told(looked, wanted)
     names = [MessageId(one.message) for one in found]
-    stored = await asyncio.gather(*map(call.spine.ledger.stored, names))
+    stored = await call.spine.ledger.all_stored(names)
     waits = {one.message.id: one.open for one in stored if one is not None}
     return {"found": found, "looked": looked, "waits": waits, "next": looked.cursor}
 

@@ -11,13 +11,14 @@ from datetime import timedelta
 from ops.console.page import Answer, Call
 from ops.console.rates import MAIL, TROUBLE, lately, minutes
 from ops.console.rendering import number, octets, span
+from pipeline.accept.pressure import SHARE
 from pipeline.config import Config
 from pipeline.spine import utc_now
 from pipeline.store.census import Census, take
 from pipeline.store.selftests import SelfTest, SelfTestStore
 
 _TESTS = "/resolvers"
-NEAR = 0.9  # share of a limit from which on new mail waits (pipeline.accept.pressure)
+NEAR = 1 - 1 / SHARE  # share of a limit from which on new mail waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import orjson
 
 from ops.console.messages import searches
 from ops.console.page import Call, Refused
-from ops.logfile import SLACK, Bounds, Event, Looked, Replaced, begins, is_cursor, moment_of, onwards, source
+from ops.logfile import SLACK, Bounds, Event, Looked, Replaced, begins, is_cursor, onwards, source
+from ops.search import moment_of
 from ops.trace import concerns, sentences
 from pipeline.spine import utc_now
 from pipeline.store.changes import Stored

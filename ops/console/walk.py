@@ -5,7 +5,6 @@ from the list of what is held. All else is a walk over the queue in the order of
 `PATIENCE` or a full page, and says how many messages it looked at. Raises `StoreUnavailable`.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 from pipeline.spine import Spine
 from pipeline.store.backlog import BacklogStore
 from pipeline.store.changes import Stored, milliseconds
-from pipeline.store.connection import store_errors
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.message import FINAL, MessageId, Recipient, State
 
@@ -133,10 +131,9 @@ async def _waiting(spine: Spine, names: list[str], cursor: str) -> AsyncIterator
 
 
 async def _held(spine: Spine, cursor: int) -> AsyncIterator[Step]:
+    backlog = BacklogStore(spine.redis, prefix=spine.ledger.prefix)
     while True:
-        with store_errors():
-            cursor, found = await spine.redis.hscan(f"{spine.ledger.prefix}held", cursor, count=PAGE)
-        groups = [group.decode() for group in found]
+        cursor, groups = await backlog.held_from(cursor, PAGE)
         yield await _messages(spine, groups), f"held {cursor}" if cursor else "", len(groups)
         if not cursor:
             return
@@ -144,5 +141,4 @@ async def _held(spine: Spine, cursor: int) -> AsyncIterator[Step]:
 
 async def _messages(spine: Spine, groups: list[str]) -> list[Stored]:
     names = dict.fromkeys(MessageId(group.partition("/")[0]) for group in groups)
-    found = await asyncio.gather(*map(spine.ledger.stored, names))
-    return [stored for stored in found if stored is not None]
+    return [stored for stored in await spine.ledger.all_stored(list(names)) if stored is not None]

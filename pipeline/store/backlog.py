@@ -127,11 +127,16 @@ class BacklogStore:
         """Give every group that an operator or a stage holds, some at a time."""
         cursor = 0
         while True:
-            with store_errors():
-                cursor, found = await self._redis.hscan(f"{self._prefix}held", cursor, count=_STEP)
-            yield [group.decode() for group in found]
+            cursor, found = await self.held_from(cursor, _STEP)
+            yield found
             if not cursor:
                 return
+
+    async def held_from(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Give some of the groups that are held; the cursor is 0 again after the last."""
+        with store_errors():
+            cursor, found = await self._redis.hscan(f"{self._prefix}held", cursor, count=count)
+        return int(cursor), [group.decode() for group in found]
 
     async def first_of(self, groups: Sequence[str]) -> list[bytes | None]:
         """Fetch the first recipient of each group, as it is kept; None where it has gone meanwhile."""

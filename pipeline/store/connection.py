@@ -66,6 +66,15 @@ def store_errors() -> Iterator[None]:
         raise
 
 
+async def run_script(client: Any, script: Any, *args: object) -> Any:
+    """Run a script that was registered: by its digest, which is what the script itself does, at a third of its cost."""
+    with store_errors():
+        try:
+            return await client.execute_command("EVALSHA", script.sha, 0, *args)
+        except redis.exceptions.NoScriptError:
+            return await script(args=args)
+
+
 async def check_safety(client: Any, *, allow_unsafe: bool) -> list[str]:
     """Return what is unsafe about this Redis; raise `UnsafeStore` naming it unless that is allowed in words."""
     with store_errors():

@@ -13,10 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from pipeline.store.codec import decode, encode
-from pipeline.store.connection import store_errors
+from pipeline.store.connection import run_script, store_errors
 from stages.message import Address
 from stages.pattern import Pattern
 
@@ -124,12 +122,7 @@ class GateStore:
         }
 
     async def _run(self, script: str, *args: object) -> Any:
-        known = self._scripts[script]
-        with store_errors():
-            try:
-                return await self._redis.execute_command("EVALSHA", known.sha, 0, self._prefix, *args)
-            except NoScriptError:
-                return await known(args=[self._prefix, *args])
+        return await run_script(self._redis, self._scripts[script], self._prefix, *args)
 
     async def board(self) -> Board:
         """Fetch what is suspended and which addresses are in trouble."""

@@ -23,11 +23,18 @@ from tests.journeys.test_kill import until
 from tests.needs import redis_server
 
 FLOOD, SLOW, DEAD, OTHERS = 3000, 300, 300, 10
+MORE = """
+        [smtp]
+        connect_timeout = "20s"
+        [work]
+        processes = 1
+"""
 BOUND = timedelta(seconds=1)
 SLACK = timedelta(seconds=4)  # of the worst one on a machine that does other things as well
 
 
-def _config(directory: Path, ports: dict[str, int]) -> Path:
+def write_config(directory: Path, ports: dict[str, int], more: str) -> Path:
+    """Write a configuration with a host of its own for each domain, and whatever more there is to be said."""
     routes = "".join(
         f"""
         [[route]]
@@ -48,12 +55,9 @@ def _config(directory: Path, ports: dict[str, int]) -> Path:
         [dns]
         servers = ["127.0.0.1@9"]
         timeout = "200ms"
-        [smtp]
-        connect_timeout = "20s"
-        [work]
-        processes = 1
         [log]
         file = "{directory / "log.jsonl"}"
+        {more}
         {routes}
         """
     )
@@ -111,7 +115,7 @@ async def test_mail_for_one_host_does_not_wait_for_that_of_others(tmp_path: Path
     with unanswered() as silent:
         async with mailhost(Script()) as flood, mailhost(Script(stall=2.0)) as slow, mailhost(Script()) as other:
             ports = {"flood": flood.port, "slow": slow.port, "dead": silent, "other": other.port}
-            async with _danepipe(_config(tmp_path, ports)) as spine:
+            async with _danepipe(write_config(tmp_path, ports, MORE)) as spine:
                 await _send(spine, "dead", DEAD)
                 await _send(spine, "slow", SLOW)
                 await until(lambda: slow.seen, 30)

@@ -20,7 +20,7 @@ from pipeline.config import load
 from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine, utc_now
 from tests.delivery.mailhost import MailHost, Script, mailhost
-from tests.journeys.test_fair_shares import SLACK, first_events
+from tests.journeys.test_fair_shares import SLACK, first_events, write_config
 from tests.journeys.test_kill import until
 from tests.needs import free_port, redis_server
 from tests.ops.command_line import PATIENCE
@@ -34,34 +34,8 @@ LATER = 2.0  # seconds by which a message may be later than the latest of the us
 
 
 def _config(directory: Path, hosts: dict[str, MailHost]) -> Path:
-    routes = "".join(
-        f"""
-        [[route]]
-        recipient = ["*@{name}.example"]
-        action = "host"
-        host = "[127.0.0.1]"
-        port = {host.port}
-        tls = "may"
-        """
-        for name, host in hosts.items()
-    )
-    path = directory / "danepipe.toml"
-    path.write_text(
-        f"""
-        hostname = "sender.example"
-        [listen]
-        smtp = "127.0.0.1:{free_port()}"
-        [store]
-        dir = "{directory}"
-        [dns]
-        servers = ["127.0.0.1@9"]
-        timeout = "200ms"
-        [log]
-        file = "{directory / "log.jsonl"}"
-        {routes}
-        """
-    )
-    return path
+    listener = f'[listen]\nsmtp = "127.0.0.1:{free_port()}"\n'
+    return write_config(directory, {name: host.port for name, host in hosts.items()}, listener)
 
 
 class _Worker:

@@ -4,18 +4,20 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from playwright.async_api import Browser
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ops.cli import main
 from pipeline import log
 from pipeline.store.ledger import Ledger
+from tests.browser import chromium
 from tests.ops.console_site import Site, running
 
 T = TypeVar("T")
@@ -93,3 +95,10 @@ def site(console: Site) -> Site:
     with Redis.from_url(console.redis_url) as client:
         client.flushall()
     return console
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Run a browser."""
+    async with chromium() as one:
+        yield one

@@ -8,9 +8,7 @@ from playwright.async_api import Browser, Request, expect
 from ops.api.table import OPERATIONS
 from tests.browser import tab
 from tests.ops.test_api import Server, running
-from tests.ops.test_console_pages import LOOKS, browser
-
-__all__ = ["browser"]  # a fixture
+from tests.ops.test_console_pages import LOOKS
 
 
 @pytest.fixture(scope="module")

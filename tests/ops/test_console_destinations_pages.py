@@ -1,23 +1,14 @@
 """The destinations in a real browser: light and dark, on a desk and on a phone, live, and by the keyboard alone."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser import chromium, tab
+from tests.browser import tab
 from tests.ops.console_places import every_state, key, put, spine_at
 from tests.ops.console_site import Site
 from tests.ops.test_console_pages import LOOKS
 
 FLOW = f"/destinations/{key('flow.example')}"
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Run a browser."""
-    async with chromium() as one:
-        yield one
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from tests.browser import PHONE, WIDE, Tab, tab
 from tests.ops.console_site import Site
 from tests.ops.test_cli_suspend import ready
 from tests.ops.test_console_exclusions import EVIL
-from tests.ops.test_console_pages import LOOKS, browser
-
-__all__ = ["browser"]  # a fixture
+from tests.ops.test_console_pages import LOOKS
 
 NOW = datetime.now(UTC)
 THEN = NOW - timedelta(days=3)

@@ -1,6 +1,6 @@
 """The page of the web console that explains the whole decision, against a lab's DNS and mail hosts."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from ops.lab.scenarios import named
 from ops.lab.world import Lab
 from stages.message import Origin
 from stages.route import Action, Rule
-from tests.browser import PHONE, WIDE, chromium, tab
+from tests.browser import PHONE, WIDE, tab
 from tests.ops.console_site import Site, Visit, running
 from tests.ops.lab_beside import lab_beside
 from tests.ops.test_explain import ADDRESS, means
@@ -57,13 +57,6 @@ def site(console_of_lab: Site) -> Site:
 def visit(site: Site) -> Iterator[Visit]:
     """Give a browser."""
     with site.visit() as one:
-        yield one
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Run a browser."""
-    async with chromium() as one:
         yield one
 
 

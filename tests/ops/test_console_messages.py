@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -15,7 +15,7 @@ from ops.console import letter
 from ops.console.story import time_of
 from pipeline.store.ledger import Ledger
 from stages.message import MessageId, State
-from tests.browser import PHONE, WIDE, chromium, tab
+from tests.browser import PHONE, WIDE, tab
 from tests.ops.console_mail import (
     CONTENT,
     GONE,
@@ -47,13 +47,6 @@ def mail(site: Site) -> Site:
 def visit(mail: Site) -> Iterator[Visit]:
     """Give a browser."""
     with mail.visit() as one:
-        yield one
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Run a browser."""
-    async with chromium() as one:
         yield one
 
 

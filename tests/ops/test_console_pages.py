@@ -1,7 +1,6 @@
 """The pages of the web console in a real browser: light and dark, on a desk and on a phone, for everybody."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,17 +10,10 @@ from redis.asyncio import Redis
 
 from pipeline.store.pulse import SLOT, PulseStore
 from pipeline.store.selftests import SelfTest, SelfTestStore, Verdict
-from tests.browser import PHONE, WIDE, chromium, tab
+from tests.browser import PHONE, WIDE, tab
 from tests.ops.console_site import PASSWORD, Site
 
 LOOKS = [("light", WIDE), ("dark", WIDE), ("light", PHONE), ("dark", PHONE)]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Run a browser."""
-    async with chromium() as one:
-        yield one
 
 
 async def an_hour_of_mail(redis_url: str) -> None:

@@ -9,10 +9,8 @@ from playwright.async_api import Browser, Page, Request
 from ops.report.charts import _BASE, _TOP
 from tests.browser import PHONE, WIDE, Tab, tab
 from tests.ops.conftest import Run
-from tests.ops.test_console_pages import LOOKS, browser
+from tests.ops.test_console_pages import LOOKS
 from tests.ops.test_report import EVIL, LINES, accepted, line, ruled
-
-__all__ = ["browser"]  # a fixture
 
 PAPER = (1031, 703)  # of A4, lying, between its margins, at 96 dots an inch
 REASONS = ("dane.mismatch", "dns.bogus_tlsa", "smtp.rcpt_refused")

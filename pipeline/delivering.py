@@ -162,7 +162,7 @@ class Deliverer(Deferrer):
                     continue
                 self._log_plan(handed, message, hand)
                 under_way[message.id] = _UnderWay(hand.group, message, tools.now())
-                yield Parcel(message, partial(self._content, message, hand.content), lease.check)
+                yield Parcel(message, partial(self.ledger.content, message, hand.content), lease.check)
 
         async def second(plan: Plan, attempt: HostAttempt) -> Plan:
             nonlocal planned
@@ -210,9 +210,6 @@ class Deliverer(Deferrer):
             await self._tools.nudge([more])
         held.extend(hands(self.ledger, taken, "mail"))
         return taken.parked
-
-    async def _content(self, message: Message, given: bytes | None) -> bytes:
-        return given if given is not None else await self.ledger.content(message)
 
     def _log_plan(self, handed: Handed, message: Message, hand: Hand) -> None:
         """Say of a message that came after the plan was made that it goes by that plan, as the stage before would."""

@@ -12,6 +12,7 @@ from ops.bench.load import Load
 from pipeline.accept.address import parse_address
 from pipeline.store.changes import milliseconds
 from pipeline.store.codec import encode
+from pipeline.store.packing import pack
 from stages.message import Content, Envelope, Message, MessageId, Origin, Recipient, State, recipient_id
 from stages.reason import Reason
 
@@ -80,7 +81,7 @@ class Filling:
         pattern = self._named(_MARK, _DOMAIN)
         return [
             milliseconds(self.accepted), milliseconds(self.due), encode(Envelope, pattern.envelope),
-            encode(Recipient, pattern.recipients[0]), self.content, _MARK, _DOMAIN.replace("-", "%-"),
+            encode(Recipient, pattern.recipients[0]), pack(self.content), _MARK, _DOMAIN.replace("-", "%-"),
         ]  # fmt: skip
 
 

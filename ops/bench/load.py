@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ops.bench.text import prose
+
 SENDER = "sender@sender.lab"
-_LINE = b"The quick brown fox jumps over the lazy dog, and then once more.\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Load:
 
     def content(self) -> bytes:
         """Make the message, as it goes over the wire after DATA."""
-        return b"Subject: bench\r\n\r\n" + _LINE * (self.size // len(_LINE)) + b".\r\n"
+        return b"Subject: bench\r\n\r\n" + prose(self.size) + b".\r\n"
 
 
 async def reply(reader: asyncio.StreamReader, wanted: bytes) -> None:

@@ -12,6 +12,7 @@ from ops.bench.figures import Figure
 from ops.bench.load import Load, send
 from ops.bench.processes import Use, processor_seconds, tree_use
 from ops.bench.stand import Patience, Stand, alone, closed_port
+from pipeline.store.packing import pack
 
 LOAD = Load(messages=10_000, connections=20, size=10_000, recipients=("user@dead.example",))
 _MB = 1_000_000
@@ -47,11 +48,11 @@ async def measure(load: Load = LOAD, *, files: bool = False) -> list[Figure]:
     (rss_before, pss_before), (rss, pss) = _sums(idle), _sums(full)
     each = (used - empty) / load.sent
     spent = processor_seconds(full) - processor_seconds(idle)
-    size = len(load.content()) - 3
+    size, kept = len(load.content()) - 3, len(pack(load.content()))
     if files:
         return [
             Figure("content in files: queue kept, sum of PSS", pss, "MB"),
-            Figure("content in files: Redis, memory per message", each, "octets", f"for {size} octets on disk"),
+            Figure("content in files: Redis, memory per message", each, "octets", f"for {kept} octets on disk"),
             Figure("content in files: accept, try, defer", load.sent / seconds, "messages/s"),
         ]
     return [
@@ -60,7 +61,7 @@ async def measure(load: Load = LOAD, *, files: bool = False) -> list[Figure]:
         Figure("queue kept, sum of RSS", rss, "MB", f"{load.sent} messages of {size} octets"),
         Figure("queue kept, sum of PSS", pss, "MB"),
         Figure("highest sum of RSS while filling", max(most, rss), "MB"),
-        Figure("Redis, memory per message", each, "octets", f"{each - size:.0f} beside the content"),
+        Figure("Redis, memory per message", each, "octets", f"{each - kept:.0f} beside the content, {kept} of {size}"),
         Figure("accept, try, defer", load.sent / seconds, "messages/s", "until all of them wait"),
         Figure("processor for that", 1000 * spent / load.sent, "ms/message", "all processes with Redis"),
     ]

@@ -23,6 +23,7 @@ from ops.bench.sink import Place, Sink, sink
 from ops.bench.stand import Patience, Stand, alone, closed_port
 from pipeline.store.connection import connect
 from pipeline.store.ledger import Ledger
+from pipeline.store.packing import pack
 
 MESSAGES, DOMAINS, SIZE = 1_000_000, 100_000, 1000
 LOAD = Load(messages=2000, connections=20, size=10_000, recipients=[f"user@new-{n}.example" for n in range(100)])
@@ -258,8 +259,8 @@ async def measure(messages: int = MESSAGES, domains: int = DOMAINS, load: Load =
                     steps = filling(min(messages, 20_000), domains, SIZE, timedelta(0))
                     clock = await clock_steps(redis, Ledger(client, prefix=OWN), steps, blocks)
                     fork = await _fork(redis)
-    size = len(what.content)
-    about = f"{messages} messages to {domains} domains; {each - size:.0f} beside the content of {size}"
+    size = len(pack(what.content))
+    about = f"{messages} messages to {domains} domains; {each - size:.0f} beside the content, {size} of {SIZE}"
     grown = f"{small:.0f} without the queue, {most:.0f} while {DUE} become due"
     return [
         Figure("Redis, memory per message", each, "octets", about),

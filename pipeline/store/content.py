@@ -29,10 +29,11 @@ LATE = ORPHAN.total_seconds() / 6  # seconds after which a body that is accepted
 
 
 class ContentGone(Exception):  # noqa: N818 - a state of the world, not a fault in the program
-    """The ledger has a message whose body is nowhere: it waits for an operator."""
+    """The ledger has a message whose body is nowhere, or is damaged: it waits for an operator."""
 
-    def __init__(self, message: MessageId, where: str) -> None:
-        super().__init__(f"the content of message {message} is not in {where} any more")
+    def __init__(self, message: MessageId, where: str, damage: str = "") -> None:
+        state = f"in {where} is damaged ({damage})" if damage else f"is not in {where} any more"
+        super().__init__(f"the content of message {message} {state}")
         self.message = message
         self.where = where
 

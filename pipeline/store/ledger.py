@@ -32,6 +32,7 @@ from pipeline.store.changes import (
 from pipeline.store.codec import decode, encode
 from pipeline.store.connection import run_script, store_errors
 from pipeline.store.content import Bodies, ContentGone
+from pipeline.store.packing import Damaged, packed, unpacked
 from stages.contract import Owed
 from stages.message import FINAL, Envelope, Message, MessageId, Recipient
 
@@ -40,7 +41,7 @@ PARKED = "parked"  # channel, after the prefix: the tokens of connections that m
 COMMITTED = 131_072  # octets of changes that one script makes, so that nobody waits for it
 ENTERING = 2000  # groups before the first stage up to which due ones join them
 LATE = 500  # jobs at destinations that wait, beyond which no more are made for fear that some were lost
-SMALL = 65_536  # octets of content that come with a message that is taken to be delivered
+SMALL = 65_536  # octets of kept content that come with a message that is taken to be delivered
 
 
 class Ledger:
@@ -83,19 +84,20 @@ class Ledger:
         for recipient in message.recipients:
             pairs += [number_of(recipient.id), encode(Recipient, recipient)]
         group = group_of(message.id, (number_of(recipient.id) for recipient in message.recipients))
-        put = None if self.bodies is None else await self.bodies.put(message, content)
+        body = await packed(content)
+        put = None if self.bodies is None else await self.bodies.put(message, body)
         kept = await self._run(
             "accept",
             message.id,
             milliseconds(message.envelope.accepted),
             encode(Envelope, message.envelope),
-            content if self.bodies is None else b"",
+            body if self.bodies is None else b"",
             self.first,
             group,
             *pairs,
         )
         if self.bodies is not None and put is not None and kept:
-            await self.bodies.confirm(message, content, put)
+            await self.bodies.confirm(message, body, put)
         return None if kept == 0 else kept == 2
 
     # Working
@@ -109,8 +111,8 @@ class Ledger:
     ) -> Taken:
         """Take as `claim` does, with what is needed to work on the groups.
 
-        `bring`: "rows" what `read` makes messages of, "mail" those with the content in front if it is small (and None
-        if it is not), or the hash of payloads ("item:<stage>").
+        `bring`: "rows" what `read` makes messages of, "mail" those with the content, as it is kept, in front if it is
+        small (and None if it is not), or the hash of payloads ("item:<stage>").
         """
         kind, _, name = list_.partition(":")
         nudge = f"to:{name}" if kind == "ready" else name
@@ -174,22 +176,28 @@ class Ledger:
         recipients = tuple(decode(Recipient, value) for value in row[1:] if value is not None)
         return Message(MessageId(message), decode(Envelope, row[0]), recipients)
 
-    async def content(self, message: Message) -> bytes:
-        """Fetch the octets of a message. Raises KeyError if it is settled, and `ContentGone` if they are lost.
+    async def content(self, message: Message, taken: bytes | None = None) -> bytes:
+        """Give the octets of a message, from what `take` brought of it or from where they are kept.
 
-        What was accepted before the content moved out of Redis is there still, so both places are asked.
+        Raises KeyError if it is settled, and `ContentGone` if they are lost or damaged. What was accepted before the
+        content moved out of Redis is there still, so both places are asked.
         """
-        with store_errors():
-            body: bytes | None = await self.redis.get(f"{self.prefix}body:{message.id}")
+        where, body = "Redis", taken
+        if body is None:
+            with store_errors():
+                body = await self.redis.get(f"{self.prefix}body:{message.id}")
         if body is None and self.bodies is not None:
-            body = await self.bodies.get(message)
+            where, body = self.bodies.where, await self.bodies.get(message)
         if body is not None:
-            return body
+            try:
+                return await unpacked(body, message.envelope.content.size)
+            except Damaged as damage:
+                raise ContentGone(message.id, where, str(damage)) from damage
         with store_errors():
             waits = await self.redis.zscore(f"{self.prefix}messages", message.id)
         if waits is None:
             raise KeyError(message.id)
-        raise ContentGone(message.id, "Redis" if self.bodies is None else self.bodies.where)
+        raise ContentGone(message.id, where)
 
     # Nudges
 

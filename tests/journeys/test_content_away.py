@@ -1,4 +1,4 @@
-"""The place of content goes away in the middle, and a body is lost: mail waits or is held, and none is lost or bounced."""
+"""The place of content goes away in the middle, and bodies are lost: mail waits or is held, and none is lost or bounced."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from pipeline.embedded import EmbeddedRedis
 from pipeline.spine import Spine, utc_now
 from pipeline.store.changes import Stored
 from pipeline.store.connection import StoreUnavailable
+from pipeline.store.packing import PACKED
 from pipeline.worker import Workers, WorkSettings
 from stages.message import MessageId, State
 from tests.journeys.test_kill import Sink, settled, until, write_config
@@ -57,7 +58,7 @@ async def _retry(spine: Spine, messages: list[MessageId]) -> None:
 
 
 async def test_mail_waits_for_its_content(tmp_path: Path) -> None:
-    """SMTP-50, SUB-30: an unmounted place is 451 at the door and delays delivery; a lost body holds its message alone."""
+    """SMTP-50, SUB-30: an unmounted place is 451 at the door and delays mail; a lost or damaged body holds its own alone."""
     redis_server()
     sink, port = BusySink(), free_port()
     controller = Controller(sink, hostname="127.0.0.1", port=port)
@@ -70,7 +71,7 @@ async def test_mail_waits_for_its_content(tmp_path: Path) -> None:
     await workers.start()
     try:
         async with Spine.open(load(path, {})) as spine:
-            sent = [await spine.submit(mail(subject)) for subject in ("waits", "is lost")]
+            sent = [await spine.submit(mail(subject)) for subject in ("waits", "is lost", "is damaged")]
             stop = asyncio.Event()
             clock = asyncio.create_task(Clock(spine, utc_now).run(stop))
             for message in sent:
@@ -82,14 +83,17 @@ async def test_mail_waits_for_its_content(tmp_path: Path) -> None:
             await _retry(spine, sent)
             await until(lambda: _events(tmp_path / "log.jsonl", "redis.unavailable"), 30)
             _move(elsewhere, place)
-            body = _take(place, sent[1], tmp_path / "kept")
+            lost, damaged = [_take(place, one, tmp_path / f"kept-{one}") for one in sent[1:]]
+            damaged.write_bytes(PACKED + b"no frame")
             await until(lambda: "waits" in sink.taken, 60)
-            held = await _until(spine, sent[1], State.HELD)
-            assert held.message.recipients[0].reason is not None
-            assert held.message.recipients[0].reason.code == "queue.content_gone"
-            (tmp_path / "kept").rename(body)
+            for message in sent[1:]:
+                held = await _until(spine, message, State.HELD)
+                assert held.message.recipients[0].reason is not None
+                assert held.message.recipients[0].reason.code == "queue.content_gone"
+            for message, body in zip(sent[1:], (lost, damaged), strict=True):
+                (tmp_path / f"kept-{message}").rename(body)
             await _retry(spine, sent[1:])
-            await until(lambda: "is lost" in sink.taken, 60)
+            await until(lambda: {"is lost", "is damaged"} <= set(sink.taken), 60)
             assert await settled(spine) == 0
             stop.set()
             await clock
@@ -97,8 +101,8 @@ async def test_mail_waits_for_its_content(tmp_path: Path) -> None:
         await workers.stop()
         await redis.stop()
         controller.stop()
-    assert dict(sink.taken) == {"waits": 1, "is lost": 1}
-    assert [event["message"] for event in _events(tmp_path / "log.jsonl", "body.gone")] == sent[1:]
+    assert dict(sink.taken) == {"waits": 1, "is lost": 1, "is damaged": 1}
+    assert sorted(event["message"] for event in _events(tmp_path / "log.jsonl", "body.gone")) == sorted(sent[1:])
 
 
 def _move(place: Path, elsewhere: Path) -> None:

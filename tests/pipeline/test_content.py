@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import time
@@ -368,7 +369,7 @@ async def fill(ledger: Ledger) -> int:
     """Accept mail until there is no room; tell how much was accepted."""
     for number in range(100):
         try:
-            await ledger.accept(message(f"M{number}"), bytes(100_000))
+            await ledger.accept(message(f"M{number}"), random.Random(number).randbytes(100_000))
         except StoreFull as error:
             assert "No space left" in str(error)  # noqa: PT017 - the last of many calls
             return number

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from ops.bench.load import Client
+from ops.bench.text import prose
 
 SENDER = "sender@sender.bench"
-_LINE = b"The quick brown fox jumps over the lazy dog, and then once more.\r\n"
 
 
 def domain(number: int) -> str:
@@ -45,7 +45,7 @@ def content(number: int, size: int) -> bytes:
         f"Message-ID: <{number}.{time.monotonic_ns()}@sender.bench>\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
     ).encode()
-    return head + _LINE * max(1, (size - len(head)) // len(_LINE)) + b".\r\n"
+    return head + prose(size - len(head)) + b".\r\n"
 
 
 async def feed(port: int, work: Work) -> Accepted:

@@ -16,9 +16,8 @@ from typing import Protocol
 from delivery.content import normal
 from delivery.envelope import Offers, address_needs_utf8, header_needs_utf8
 from delivery.opening import Door, Terms, open_session
-from delivery.session import Ended, Session, SmtpSettings
-from delivery.tls import TlsSettings
-from delivery.wire import Timeouts
+from delivery.session import Ended, Session
+from delivery.settings import SmtpSettings
 from stages.attempt import Attempt, HostAttempt, Transaction
 from stages.deliver import Step, after
 from stages.message import Message, Recipient, RecipientId
@@ -26,7 +25,7 @@ from stages.plan import Plan
 from stages.policy import Policy
 from stages.rollover import same_demand
 
-__all__ = ["Courier", "Door", "Lookout", "Parcel", "SmtpSettings", "Timeouts", "TlsSettings"]
+__all__ = ["Courier", "Door", "Lookout", "Parcel"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,32 +11,19 @@ import re
 import textwrap
 from base64 import encodebytes
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import format_datetime
 from quopri import encodestring
 from typing import assert_never
 
 from delivery.advice import clean, explain
 from delivery.fields import status_fields
+from delivery.settings import DsnSettings
 from stages.contract import Notice, NoticeKind
 from stages.message import Address, Message, Recipient
 
 MAX_HEADER = 64 * 1024  # octets of the original's header that are returned
 _ENDED = re.compile(rb"\r?\n\r?\n")
-
-
-@dataclass(frozen=True, slots=True)
-class DsnSettings:
-    """Who reports: our host name and the address of a person to write to.
-
-    `lifetime` is how long mail is tried (for Will-Retry-Until; None leaves it out), `max_returned` the largest
-    message that is returned whole, in octets.
-    """
-
-    reporting_mta: str
-    postmaster: str
-    lifetime: timedelta | None = None
-    max_returned: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

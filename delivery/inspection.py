@@ -16,11 +16,10 @@ from delivery.matcher import Match, MatchOptions, Unusable, match
 from delivery.nameserver import NoResponse, Server
 from delivery.opening import Door, Terms, open_session
 from delivery.resolver import Resolver
-from delivery.session import SmtpSettings
+from delivery.settings import SmtpSettings, Timeouts
 from delivery.signatures import Signed, signatures
 from delivery.survey import survey
 from delivery.tls import Judgement, judge_chain
-from delivery.wire import Timeouts
 from stages.answer import Answer, Found, Question, Security
 from stages.attempt import HostAttempt
 from stages.dane import Discovery, Unasked, candidates, discover, reference_names

@@ -13,7 +13,8 @@ from typing import assert_never
 
 from delivery.envelope import Offers
 from delivery.replies import WireError, read_reply
-from delivery.session import Session, SmtpSettings, leave, unless_closing
+from delivery.session import Session, leave, unless_closing
+from delivery.settings import SmtpSettings
 from delivery.tls import context_for, judge, server_name
 from delivery.wire import Wire
 from stages.attempt import Handshake, HostAttempt, Reply

@@ -8,34 +8,16 @@ reply never came (RFC 5321 section 6.1). How a session is opened and what it mus
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from delivery.envelope import Offers, mail_command, rcpt_command, unable, uses_utf8
 from delivery.replies import WireError
-from delivery.tls import TlsSettings, peer_chain
-from delivery.wire import Timeouts, Wire
+from delivery.settings import Timeouts
+from delivery.tls import peer_chain
+from delivery.wire import Wire
 from stages.attempt import Reply, Transaction
 from stages.message import Message, RecipientId
 from stages.plan import Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpSettings:
-    """`hostname` is said in EHLO, an FQDN or address literal in ASCII. `source_addresses`: at most one per family."""
-
-    hostname: str
-    source_addresses: tuple[str, ...] = ()
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    tls: TlsSettings = field(default_factory=TlsSettings)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a name that must not be said in EHLO (RFC 5321 4.1.1.1, RFC 6531 section 3.7.1)."""
-        if not self.hostname.isascii() or not self.hostname or any(ord(c) <= 32 for c in self.hostname):
-            raise ValueError(f"hostname is {self.hostname!r}, expected a domain name in ASCII")
-
-    def source(self, address: str) -> str | None:
-        """Give the local address to send from to this one, if there is any of its family."""
-        return next((one for one in self.source_addresses if (":" in one) == (":" in address)), None)
 
 
 @dataclass(frozen=True, slots=True)

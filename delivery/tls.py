@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, assert_never
 
 from delivery.certificate import load_certificate
 from delivery.der import DerError, public_key_info
 from delivery.matcher import Match, MatchOptions, Mismatch, Unusable, match
 from delivery.names import covers, presented_names
+from delivery.settings import VERSIONS, TlsSettings
 from stages.attempt import Handshake
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand
 from stages.policy import DanePolicy, Mode, OnUnusable
@@ -30,20 +30,6 @@ from stages.reason import Fact
 # Python's own list leaves out what older mail servers have alone (AES in CBC mode with SHA-1, RSA key exchange): with
 # those, TLS would give way to clear text where it may, and mail would wait where it may not (RFC 7435 section 3).
 _SUITES = "HIGH:!aNULL:!eNULL:!PSK:!SRP:!aDSS:!3DES:!CAMELLIA:!ARIA:!AESCCM:@SECLEVEL=2"
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    """Lowest version where TLS is required ("1.2" or "1.3"), and CA certificates for `verify` (None: the system's)."""
-
-    min_version: str = "1.2"
-    ca_file: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a version that is not known, or too old to be used (RFC 8996)."""
-        if self.min_version not in _VERSIONS:
-            raise ValueError(f"min_version is {self.min_version!r}, expected one of {', '.join(_VERSIONS)}")
 
 
 @lru_cache(maxsize=16)
@@ -54,7 +40,7 @@ def context_for(kind: str, settings: TlsSettings) -> ssl.SSLContext:
     context.set_ciphers(_SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     # Where clear text is the alternative, the configured floor would only make matters worse (RFC 7435 section 3).
-    context.minimum_version = _VERSIONS["1.2" if kind == "may" else settings.min_version]
+    context.minimum_version = VERSIONS["1.2" if kind == "may" else settings.min_version]
     if kind != "verify":
         context.verify_mode = ssl.CERT_NONE
     elif settings.ca_file is not None:

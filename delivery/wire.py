@@ -13,7 +13,6 @@ import ssl
 from asyncio import sslproto
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from aiosmtplib.errors import SMTPResponseException, SMTPServerDisconnected
@@ -22,6 +21,7 @@ from aiosmtplib.response import SMTPResponse
 
 from delivery.content import stuffed
 from delivery.replies import ReplyReader, WireError, read_reply
+from delivery.settings import Timeouts
 from stages.attempt import Reply
 from stages.plan import Trouble
 
@@ -36,20 +36,6 @@ _OURS = frozenset({
 # asyncio sets aside 256 KiB for each TLS connection to read into, which is most of what a connection costs in memory.
 # Replies are short, and a TLS record has 16 KiB at most (RFC 8446 section 5.1).
 sslproto.SSLProtocol.max_size = 16_384  # a constant of the class, which each connection reads
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds for each phase; the defaults are the minima of RFC 5321 section 4.5.3.2. `tls` bounds the handshake."""
-
-    connect: float = 30.0
-    greeting: float = 300.0
-    command: float = 300.0
-    tls: float = 60.0
-    data: float = 120.0
-    block: float = 180.0
-    dot: float = 600.0
-    quit: float = 5.0
 
 
 class Wire(SMTPProtocol):

@@ -8,7 +8,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from delivery.dsn import DsnSettings, compose
+from delivery.dsn import compose
+from delivery.settings import DsnSettings
 from pipeline import log
 from pipeline.accept.door import RecipientRequest, Submission, prepare
 from pipeline.store.content import ContentGone

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from delivery.content import normal
 from delivery.opening import Door, Terms, open_session
-from delivery.session import Session, SmtpSettings
+from delivery.session import Session
+from delivery.settings import SmtpSettings
 from ops.bench.figures import Figure, median
 from ops.bench.load import Load
 from ops.bench.pieces import HOST, sample

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from delivery.dsn import DsnSettings, compose
+from delivery.dsn import compose
 from delivery.matcher import Match, match
+from delivery.settings import DsnSettings
 from ops.bench.figures import Figure, median
 from ops.lab.certificates import CertificateAuthority, tlsa_data
 from ops.lab.scenario import Certificate, Subject, Tlsa

@@ -11,9 +11,10 @@ import dns.rdatatype
 import pytest
 import pytest_asyncio
 
-from delivery.courier import Courier, Parcel, SmtpSettings
+from delivery.courier import Courier, Parcel
 from delivery.nameserver import Server
 from delivery.resolver import DnsSettings, Resolver
+from delivery.settings import SmtpSettings
 from delivery.survey import survey
 from ops.lab.scenario import HOSTS, PLAIN_HOSTS, Fault, Host, Scenario
 from ops.lab.world import Lab

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from delivery.tls import TlsSettings, context_for, judge, server_name
+from delivery.settings import TlsSettings
+from delivery.tls import context_for, judge, server_name
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble
 from stages.policy import DanePolicy
 from tests.delivery.certificates import leaf

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from delivery.courier import Courier, Parcel, SmtpSettings, Timeouts
+from delivery.courier import Courier, Parcel
+from delivery.settings import SmtpSettings, Timeouts
 from stages.attempt import Attempt, HostAttempt
 from stages.deliver import Step, after
 from stages.destination import Destination, RouteKind

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delivery.advice import explain
-from delivery.dsn import DsnSettings, Report, compose
+from delivery.dsn import Report, compose
+from delivery.settings import DsnSettings
 from stages.attempt import Handshake, HostAttempt
 from stages.contract import Notice, NoticeKind
 from stages.destination import Destination, RouteKind

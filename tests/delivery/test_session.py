@@ -8,9 +8,8 @@ import pytest
 from delivery.content import normal, stuffed
 from delivery.opening import Door, Terms, open_session
 from delivery.replies import WireError
-from delivery.session import Session, SmtpSettings
-from delivery.tls import TlsSettings
-from delivery.wire import Timeouts
+from delivery.session import Session
+from delivery.settings import SmtpSettings, Timeouts, TlsSettings
 from stages.attempt import HostAttempt, Transaction
 from stages.message import Content, Message, Notify, Ret
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand

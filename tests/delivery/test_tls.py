@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from delivery.tls import Judgement, TlsSettings, context_for, judge, judge_chain, peer_chain, server_name
+from delivery.settings import TlsSettings
+from delivery.tls import Judgement, context_for, judge, judge_chain, peer_chain, server_name
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand
 from stages.policy import DanePolicy, Mode, OnUnusable
 from stages.records import TLSA

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delivery.courier import Courier, Parcel, SmtpSettings
+from delivery.courier import Courier, Parcel
+from delivery.settings import SmtpSettings
 from stages.attempt import Attempt
 from stages.destination import Destination, RouteKind
 from stages.message import Message, Notify

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from delivery.courier import SmtpSettings, doors_of
+from delivery.courier import doors_of
+from delivery.settings import SmtpSettings
 from pipeline.config import ConfigError, load
 from pipeline.parking import Parking, Places
 from pipeline.runner import Limits

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.wire import Timeouts
+from delivery.settings import Timeouts
 from pipeline.config import ConfigError, find_file, load
 from pipeline.values import format_duration, parse_duration
 from stages.destination import Destination, RouteKind, TlsLevel

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from delivery.courier import Courier, SmtpSettings
+from delivery.courier import Courier
+from delivery.settings import SmtpSettings
 from pipeline import log
 from pipeline.config import Config
 from pipeline.gates import Gates, Setting

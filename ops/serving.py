@@ -1,13 +1,12 @@
-"""An HTTP server of ours: its socket, its certificate, and its patience with whoever sends a request.
+"""An HTTP server of ours, on a socket that is open (`ops.listening`), and its patience with whoever sends a request.
 
 The HTTP API and the web console are served by it. A client that takes longer than `timeout` over the head of a request
-is cut off. Raises `ServerError` when it cannot start.
+is cut off.
 """
 
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
@@ -18,35 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipeline.served import Served
 
 GRACE = 5  # seconds for requests under way, at the end
-
-
-class ServerError(Exception):
-    """The server cannot start; the text names the key, the address or file, and the cause."""
-
-
-class TakenError(ServerError):
-    """Its address cannot be listened on."""
-
-
-def listening(settings: Served, section: str) -> socket.socket:
-    """Open the socket, and look whether the certificate can be used. Raises `ServerError` naming the section."""
-    if settings.certificate is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key)
-        except OSError as error:  # SSLError is one
-            raise ServerError(
-                f"{section}: {settings.certificate} and {settings.key} are no certificate with its key: {error}"
-            ) from error
-    address, port = settings.place
-    opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        opened.bind((address, port))
-        opened.listen()  # two that are bound may not both listen
-    except OSError as error:
-        opened.close()
-        raise TakenError(f"{section}.listen: cannot listen on {address}:{port}: {error.strerror or error}") from error
-    return opened
 
 
 class _Server(uvicorn.Server):

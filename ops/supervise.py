@@ -138,6 +138,11 @@ class OnDemand(Keeper):
         return status != 0
 
 
+def is_supervised() -> bool:
+    """Tell whether a supervisor started this process."""
+    return os.environ.get("DANEPIPE_WORKER") == str(os.getppid())
+
+
 async def supervisor_gone() -> None:
     """Return when the process that started us is gone; never for a process that nobody supervises."""
     supervisor = os.environ.get("DANEPIPE_WORKER")

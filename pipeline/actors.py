@@ -24,6 +24,7 @@ from pipeline.config import load
 from pipeline.crew import Crew
 from pipeline.line import build
 from pipeline.nudges import Nudger, Together
+from pipeline.outfit import resolver_of, runner_of
 from pipeline.parking import Parking, Places
 from pipeline.pulse import counting
 from pipeline.runner import Runner, StageBroke
@@ -116,11 +117,11 @@ class WorkerProcess(Middleware):
         async with contextlib.AsyncExitStack() as stack:
             spine = await stack.enter_async_context(Spine.open(config, nudges.nudge))
             await stack.enter_async_context(counting(spine.redis, spine.ledger.prefix))
-            resolver = spine.resolver()
+            resolver = resolver_of(spine)
             stack.push_async_callback(resolver.aclose)
             places = Places(config.work.destinations)
             parking = Parking(spine.ledger, places)
-            self._runner = spine.runner(resolver, self._runs, parking)
+            self._runner = runner_of(spine, resolver, self._runs, parking)
             self._crew = Crew(self._runner, places, config.dns.retry, _again)
             self._parking = asyncio.create_task(parking.run())
             self._checks = asyncio.create_task(keep_testing(resolver, config, SelfTestStore(spine.redis)))

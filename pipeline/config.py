@@ -10,17 +10,13 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import idna
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from delivery.dsn import DsnSettings
-from delivery.resolver import DnsSettings
-from delivery.session import SmtpSettings
-from delivery.tls import TlsSettings
-from delivery.wire import Timeouts
+from delivery.dnssec.limits import DEFAULT
+from delivery.settings import DsnSettings, SmtpSettings, Timeouts, TlsSettings
 from pipeline.api import Api
 from pipeline.backpressure import Backpressure
 from pipeline.circuit import Circuit
@@ -29,7 +25,6 @@ from pipeline.console import Console
 from pipeline.dnssec import Dnssec
 from pipeline.gates import Setting
 from pipeline.policies import Policies
-from pipeline.resolvers import AnchorError, dns_settings
 from pipeline.settings import (
     BounceSection,
     Dane,
@@ -55,6 +50,9 @@ from stages.policy import BogusProof, OnFailure, Policy, dane_policy
 from stages.retry import Schedule
 from stages.route import Action, RouteTable, Rule
 
+if TYPE_CHECKING:
+    from delivery.resolver import DnsSettings
+
 PREFIX = "DANEPIPE_"
 RESERVED = frozenset({"DANEPIPE_CONFIG", "DANEPIPE_WORKER"})
 PLACES = (Path("danepipe.toml"), Path("/etc/danepipe/danepipe.toml"))
@@ -64,26 +62,10 @@ class ConfigError(Exception):
     """The configuration cannot be used; the text is for the person who wrote it, one line for each fault."""
 
 
-class _Given(PydanticBaseSettingsSource):
-    """Hands values that were read elsewhere to pydantic-settings."""
-
-    def __init__(self, settings: type[BaseSettings], values: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        self._values = dict(values)
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's signature
-        """Give the value of one field."""
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Give all values."""
-        return self._values
-
-
-class Config(BaseSettings):
+class Config(BaseModel):
     """All settings. Made by `load`; `origin(key)` tells where a value came from."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     hostname: HostName = Field(default_factory=default_hostname, description="name of this server, in EHLO and reports")
     local_domains: Domains = Field((), description="domains that are delivered here: never validated")
@@ -123,19 +105,6 @@ class Config(BaseSettings):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `load` reads the environment that it is given
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the environment first, then from the file; `load` hands both over."""
-        given = init_settings()
-        return (_Given(settings_cls, given.get("environment", {})), _Given(settings_cls, given.get("file", {})))
 
     @property
     def file(self) -> Path | None:
@@ -189,13 +158,16 @@ class Config(BaseSettings):
         return tuple(made)
 
     @cached_property
-    def _dns_settings(self) -> DnsSettings:
+    def _dns_settings(self) -> "DnsSettings":
+        # what DNS takes is a quarter of the memory of a process, and some read a configuration and never ask anything
+        from pipeline.resolvers import AnchorError, dns_settings  # noqa: PLC0415
+
         try:
             return dns_settings(self.dns, self.dnssec)
         except AnchorError as error:
             raise ConfigError(f"{self.origin(error.key)}: {error.key}: {error}") from error
 
-    def dns_settings(self) -> DnsSettings:
+    def dns_settings(self) -> "DnsSettings":
         """Make the settings of the resolver. Raises `ConfigError` for trust anchors that are none."""
         return self._dns_settings
 
@@ -258,12 +230,20 @@ def find_file(places: tuple[Path, ...] = PLACES) -> Path | None:
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read the configuration. Raises `ConfigError`."""
+    """Read the configuration, with the trust anchors if it says anything of them. Raises `ConfigError`."""
+    config = read(path, environ)
+    if config.dns.anchor_file is not None or config.dnssec.rules() != DEFAULT:
+        config.dns_settings()
+    return config
+
+
+def read(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read all but the trust anchors, which to read takes what only those import that ask DNS. Raises `ConfigError`."""
     path = path or find_file()
     text, values = _read(path) if path is not None else ("", {})
     from_environment, variables = _environment(environ)
     try:
-        config = Config(environment=from_environment, file=values)  # type: ignore[call-arg]
+        config = Config.model_validate(_merged(values, from_environment))
     except ValidationError as error:
         raise ConfigError("\n".join(faults(Config, error, path, text, variables))) from error
     _check_proof(config, path)
@@ -274,7 +254,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     config._origins.update(variables)  # noqa: SLF001 - see above
     config.route_table()
     config.exclusions()
-    config.dns_settings()
     return config
 
 
@@ -347,6 +326,15 @@ def _environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, 
         inner[path[-1]] = value
         origins[".".join(path)] = variable
     return values, origins
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay values over others, key by key where both are tables."""
+    merged = dict(low)
+    for key, value in high.items():
+        under = merged.get(key)
+        merged[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _places(values: Mapping[str, Any], path: Path, text: str) -> dict[str, str]:

@@ -1,17 +1,14 @@
 """Excluded domains, tried with DANE: one by one, without mail, so that no exclusion outlives its reason unseen.
 
 Every ten minutes one of the clocks takes the exclusion whose last try is longest ago, if that is `recheck.every` or
-more, looks where its mail would go, and inspects that as a sender by RFC 7672 would: DNS, then each address up to TLS
-and the match (`delivery.inspection`). If DANE passes now and did not before, an event tells of it, and an entry that is
-to last until then ends. Patterns that name more than one domain cannot be tried. A try that raises is a fault of ours
-(`stage.error`), and counts as a try.
+more, looks where its mail would go, and tries that with DANE (`pipeline.trial`). If DANE passes now and did not before,
+an event tells of it, and an entry that is to last until then ends. Patterns that name more than one domain cannot be
+tried. A try that raises is a fault of ours (`stage.error`), and counts as a try.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from delivery.inspection import Inspection, Means, inspect
 from pipeline import log
 from pipeline.spine import Spine
 from pipeline.store.connection import StoreFull, StoreUnavailable
@@ -20,11 +17,9 @@ from stages.destination import Destination, RouteKind, TlsLevel
 from stages.exclude import Exclusion
 from stages.message import Address, Content, Envelope, Origin, Recipient, RecipientId
 from stages.pattern import ANY, Pattern
-from stages.plan import DaneDemand, Trouble
 from stages.route import RouteTable, way
 
 TURN = timedelta(minutes=10)  # between two tries, over all domains and clocks
-AWAY = frozenset({Trouble.CONNECT, Trouble.TIMEOUT})  # tells nothing of DANE, if another address of the host does
 
 
 def destination_of(pattern: str, table: RouteTable, now: datetime) -> Destination | None:
@@ -39,27 +34,6 @@ def destination_of(pattern: str, table: RouteTable, now: datetime) -> Destinatio
     if route is None or route.kind is RouteKind.LOCAL or route.tls is not TlsLevel.DANE:
         return None
     return Destination(route.kind, route.name, route.port, route.tls)
-
-
-def judged(seen: Inspection) -> str:
-    """Say what keeps DANE from passing; empty if it passes at every host: none may be left out, or be without DANE."""
-    if seen.plan.skipped:
-        left_out = seen.plan.skipped[0]
-        return f"{left_out.name}: {left_out.text}"
-    if not seen.hosts:
-        return "there is no host to send to"
-    for looked in seen.hosts:
-        host = looked.host
-        if not isinstance(host.demand, DaneDemand):
-            return f"{host.name} has no usable secure TLSA records"
-        troubles = [(one, one.trouble) for one in looked.seen if one.trouble not in AWAY]
-        for one, trouble in troubles:
-            if trouble is not None:
-                text = one.judgement.text if one.attempt.trouble is None and one.judgement else one.attempt.text
-                return f"{host.name} ({one.attempt.address}): {text}"
-        if not troubles:
-            return f"{host.name} could not be reached"
-    return ""
 
 
 class ExclusionWatch:
@@ -132,10 +106,7 @@ class ExclusionWatch:
         return None
 
     async def _tried(self, destination: Destination) -> str:
-        config = self._spine.config
-        resolver = self._spine.resolver()
-        try:
-            means = Means(resolver, config.smtp_settings(), config.dns.timeout.total_seconds(), self._now)
-            return judged(await inspect(replace(destination, excluded=False), config.policy_for(destination), means))
-        finally:
-            await resolver.aclose()
+        # what tries takes more memory than all that a clock does otherwise, and most exclude nobody
+        from pipeline.trial import tried  # noqa: PLC0415
+
+        return await tried(self._spine, destination, self._now)

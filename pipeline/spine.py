@@ -1,36 +1,25 @@
 """Everything a process needs, opened in order and closed in reverse.
 
 `Spine.open(config)` connects to Redis and gives the ledger, the run-time exclusions and `submit`, which is all that
-accepting mail and the commands need. `runner()` adds what a worker needs: resolver, gatherers, courier.
+accepting mail, the clock and the commands need. What a worker needs beside it stands in `pipeline.outfit`: here
+nothing is imported that knows DNS, certificates or SMTP, which would be a third of the memory of a process.
 """
 
 import asyncio
-import os
-import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from delivery.courier import Courier
-from delivery.resolver import Resolver
-from delivery.survey import survey
 from pipeline import log
 from pipeline.accept.door import Submission, message_id, prepare
 from pipeline.accept.pressure import Pressure
 from pipeline.config import Config
-from pipeline.facts import Context, gatherers
-from pipeline.gates import Gates
 from pipeline.line import Line, build
-from pipeline.parking import Parking
-from pipeline.postmaster import Postmaster
-from pipeline.rollover import Dns, Rollover
-from pipeline.runner import Limits, Runner, Tools
-from pipeline.store.answers import SharedAnswers
 from pipeline.store.connection import ContentUnavailable, UnsafeStore, check_safety, connect
 from pipeline.store.content import Bodies, content_directory, content_store, unbind
 from pipeline.store.exclusions import ExclusionStore
@@ -38,12 +27,7 @@ from pipeline.store.gates import GateStore
 from pipeline.store.headroom import read
 from pipeline.store.ledger import Ledger
 from pipeline.store.outcomes import KEPT
-from pipeline.store.rollover import RolloverStore
-from pipeline.store.zonekeys import SharedZoneKeys
-from stages.contract import Stage
-from stages.destination import Destination
 from stages.message import Message, MessageId
-from stages.resolve import Survey
 
 Nudge = Callable[[Sequence[str]], Any]
 
@@ -88,14 +72,6 @@ def _disks(config: Config) -> list[Path]:
     directory = content_directory(config.store.content)
     logs = config.log.file.parent if config.log.file is not None else None
     return [*embedded, *(place for place in (directory, logs) if place is not None)]
-
-
-def check_parts(config: Config) -> None:
-    """Find out, without Redis and DNS, what would keep a worker from starting. Raises `LineError`."""
-    line = build(config.pipeline.stages)
-    resolver = Resolver(config.dns_settings(), now=utc_now)
-    exclusions = ExclusionStore(connect(redis_url(config)))
-    gatherers(Context(config, resolver, exclusions, utc_now, random.random), line.stages)
 
 
 class Spine:
@@ -180,55 +156,6 @@ class Spine:
             await self._nudge(names)
         except Exception as error:  # noqa: BLE001 - the mail is durable, and the sweep of the clock makes this good
             log.emit("nudge.failed", level="warning", names=list(names), error=repr(error))
-
-    def resolver(self) -> Resolver:
-        """Make the resolver of this process, with the shared cache behind its own."""
-        return Resolver(
-            self.config.dns_settings(), now=utc_now,
-            shared=SharedAnswers(self.redis), shared_keys=SharedZoneKeys(self.redis),
-            on_event=lambda name, fields: log.emit(name, level=_level(name, fields), **fields),
-        )  # fmt: skip
-
-    def runner(
-        self, resolver: Resolver, runs: Callable[[Stage], bool] = lambda _stage: True, parking: Parking | None = None
-    ) -> Runner:
-        """Make the runner of a worker process; `runs` tells which stages that process runs."""
-        config = self.config
-        jitter = random.Random(int.from_bytes(os.urandom(8)))  # noqa: S311 - spreads load, protects nothing
-        context = Context(config, resolver, self.exclusions, utc_now, jitter.random)
-        policy_for = config.policy_for
-        gates = Gates(self.gates, config.gates(), utc_now, jitter.random, self.ledger.hush, parking)
-
-        async def ask(destination: Destination) -> Survey:
-            return await survey(destination, policy_for(destination), resolver, utc_now, jitter.random(), afresh=True)
-
-        postmaster = Postmaster(self.ledger, config.dsn_settings(), config.hostname, utc_now, self.nudge)
-        return Runner(
-            Tools(
-                line=self.line,
-                ledger=self.ledger,
-                gatherers=gatherers(context, self.line.stages),
-                courier=Courier(config.smtp_settings()),
-                schedule=config.schedule(),
-                post=postmaster.post,
-                nudge=self.nudge,
-                policy_for=policy_for,
-                now=utc_now,
-                chance=jitter.random,
-                limits=Limits(lease=config.work.lease, fair_share=config.work.fair_share),
-                runs=runs,
-                parking=parking,
-                gates=gates,
-                rollover=Rollover(RolloverStore(self.redis), gates, Dns(ask, resolver.drop), policy_for, utc_now),
-            ),
-        )
-
-
-def _level(event: str, fields: Mapping[str, Any]) -> str:
-    """Give the weight of what a resolver tells: mail stands still, something is amiss, or all is well."""
-    if event in {"resolver.suspended", "resolver.disagreement"}:
-        return "error"
-    return "warning" if event in {"resolver.cache", "resolver.limit"} or fields.get("passed") is False else "info"
 
 
 def _enqueue(config: Config) -> Nudge:

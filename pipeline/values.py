@@ -138,10 +138,10 @@ def _endpoint_or_off(value: str) -> str:
 
 
 def _server(value: str) -> str:
-    address, _, port = value.partition("@")
+    address, at_sign, port = value.partition("@")
     try:
         ipaddress.ip_address(address)
-        valid = not port or 0 < int(port) < 65536
+        valid = not at_sign or 0 < int(port) < 65536
     except ValueError:
         valid = False
     if not valid:

@@ -8,7 +8,6 @@ Whatever goes wrong is told in one sentence on standard error, with an exit stat
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ class Commands(click.Group):
     envvar="DANEPIPE_CONFIG",
     help="Configuration file; default: ./danepipe.toml, then /etc/danepipe/danepipe.toml.",
 )
-@click.version_option(version("danepipe"), prog_name="danepipe")
+@click.version_option(package_name="danepipe", prog_name="danepipe")
 @click.pass_context
 def main(context: click.Context, file: Path | None) -> None:
     """Send mail with DANE verification (RFC 7672)."""

@@ -7,10 +7,9 @@ from collections.abc import Awaitable
 
 import click
 
-from ops.api.server import serve_api
 from ops.cli.parts import part
-from ops.cli.run import Fault, check_line, configuration, run
-from ops.serving import ServerError, listening
+from ops.cli.run import Fault, configuration_of_part, run
+from ops.listening import ServerError, listening
 from pipeline.config import Config
 from pipeline.spine import Spine, utc_now
 from pipeline.store.tokens import TokenStore
@@ -20,10 +19,11 @@ from pipeline.store.tokens import TokenStore
 @click.pass_context
 def api(context: click.Context) -> None:
     """Run the HTTP API until a signal ends it."""
-    config = configuration(context)
-    check_line(config)
+    config = configuration_of_part(context)
 
     async def answer(spine: Spine, ended: Awaitable[object]) -> None:
+        from ops.api.server import serve_api  # noqa: PLC0415 - `up` does without
+
         await check_tokens(spine)
         try:
             opened = listening(config.api, "api")

@@ -10,9 +10,11 @@ import click
 import orjson
 from pydantic import BaseModel
 
-from ops.cli.run import Fault, check_line, configuration, run, shown_url
+from ops.cli.run import Fault, configuration, run, shown_url
 from ops.validation import tried
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
+from pipeline.line import LineError
+from pipeline.outfit import check_parts
 from pipeline.settings import Section
 from pipeline.spine import utc_now
 from pipeline.tables import DestinationRule, ExcludeEntry, RouteRule, Webhook
@@ -55,10 +57,38 @@ def init(file: Path, *, force: bool) -> None:
 def check(context: click.Context) -> None:
     """Check the configuration, the order of the stages and the files it names."""
     settings = configuration(context)
-    check_line(settings)
+    _check_line(settings)
     click.echo(f"{settings.file or 'defaults and environment'}: fine")
     for note in _expired(settings):
         click.echo(note)
+
+
+def _check_line(config: Config) -> None:
+    """Check the stages, their gatherers and the files that the configuration names. Raises `Fault`."""
+    try:
+        check_parts(config)
+    except ConfigError as error:
+        raise Fault(str(error)) from error
+    except LineError as error:
+        raise Fault(f"{config.file or 'configuration'}: {error}") from error
+    named = {
+        "listen.certificate": config.listen.certificate,
+        "listen.key": config.listen.key,
+        "api.certificate": config.api.certificate,
+        "api.key": config.api.key,
+        "console.certificate": config.console.certificate,
+        "console.key": config.console.key,
+        "tls.ca_file": config.tls.ca_file,
+        "dns.anchor_file": config.dns.anchor_file,
+    }
+    for key, path in named.items():
+        if path is None:
+            continue
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise Fault(f"{key} ({config.origin(key)}): {path} cannot be read: {error.strerror}") from error
 
 
 @config.command()

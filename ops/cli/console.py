@@ -9,8 +9,8 @@ from collections.abc import Awaitable
 import click
 
 from ops.cli.parts import part
-from ops.cli.run import Fault, check_line, configuration, run
-from ops.serving import ServerError, TakenError, listening
+from ops.cli.run import Fault, configuration_of_part, run
+from ops.listening import ServerError, TakenError, listening
 from pipeline.config import Config
 from pipeline.spine import Spine
 from pipeline.store.users import UserStore
@@ -24,8 +24,7 @@ from pipeline.store.users import UserStore
 @click.pass_context
 def console(context: click.Context, inherited: int | None) -> None:
     """Run the web console until a signal ends it."""
-    config = configuration(context)
-    check_line(config)
+    config = configuration_of_part(context)
 
     async def answer(spine: Spine, ended: Awaitable[object]) -> None:
         from ops.console.server import serve_console  # noqa: PLC0415 - `up` does without, until somebody asks

@@ -7,9 +7,8 @@ that dies is started again while the others take mail.
 import asyncio
 import ipaddress
 import socket
-import sys
 
-from ops.cli.run import Fault
+from ops.cli.run import Fault, command_of
 from ops.supervise import Keeper
 from pipeline.accept.smtp import ListenerError, ListenerSettings, tls_context
 from pipeline.config import Config
@@ -64,10 +63,9 @@ class Listeners:
     """Keeps so many listener processes on the configured port from `start` to `stop`."""
 
     def __init__(self, config: Config, processes: int) -> None:
-        environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
-        command = [sys.executable, "-m", "ops.cli", "accept", "--processes", "1"]
         shared = ["--share-port"] if processes > 1 else []
-        self._keepers = [Keeper("accept", [*command, *shared], environ) for _ in range(processes)]
+        command, environ = command_of(config, "accept", "--processes", "1", *shared)
+        self._keepers = [Keeper("accept", command, environ) for _ in range(processes)]
 
     def start(self) -> None:
         """Start them all."""

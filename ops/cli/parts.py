@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import click
 
 from ops.cli.listeners import Listeners, check_listener, listener_settings
-from ops.cli.run import Fault, check_line, configuration, open_log, run
+from ops.cli.run import Fault, command_of, configuration_of_part, open_log, run
 from ops.supervise import Keeper, Stop, supervisor_gone
 from pipeline import log, meter
 from pipeline.accept.smtp import Listener, ListenerError
@@ -27,8 +26,7 @@ from pipeline.worker import Workers, WorkSettings, settle
 @click.pass_context
 def accept(context: click.Context, processes: int | None, *, share_port: bool) -> None:
     """Run the SMTP listener that takes mail in."""
-    config = configuration(context)
-    check_line(config)
+    config = configuration_of_part(context)
     processes = processes or config.listen.processes
 
     async def listen(spine: Spine, ended: Awaitable[object]) -> None:
@@ -59,8 +57,7 @@ def accept(context: click.Context, processes: int | None, *, share_port: bool) -
 @click.pass_context
 def clock(context: click.Context) -> None:
     """Run the clock: due retries, work of dead workers, nudges for what stands still."""
-    config = configuration(context)
-    check_line(config)
+    config = configuration_of_part(context)
 
     async def tick(spine: Spine, ended: Awaitable[object]) -> None:
         stop = asyncio.Event()
@@ -81,8 +78,7 @@ def clock(context: click.Context) -> None:
 @click.pass_context
 def work(context: click.Context, processes: int | None, threads: int | None, queues: str) -> None:
     """Run worker processes, which do what the stages decide."""
-    config = configuration(context)
-    check_line(config)
+    config = configuration_of_part(context)
     chosen = tuple(name.strip() for name in queues.split(",") if name.strip())
     known = [stage.name for stage in build(config.pipeline.stages).stages]
     for name in chosen:
@@ -149,12 +145,6 @@ async def _body(body: Callable[[Spine, Awaitable[object]], Awaitable[None]], spi
 def work_settings(config: Config) -> WorkSettings:
     """Make the settings of the worker processes."""
     return WorkSettings(config.work.processes, config.work.threads, config=config.file)
-
-
-def command_of(config: Config, *command: str) -> tuple[list[str], dict[str, str]]:
-    """Give the command line and the environment of a command of ours with this configuration."""
-    environ = {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
-    return [sys.executable, "-m", "ops.cli", *command], environ
 
 
 def keeper_of(config: Config, *command: str) -> Keeper:

@@ -7,7 +7,9 @@ ours and keeps its traceback. Events of a command go to the log file, if there i
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -17,12 +19,13 @@ import click
 import uvloop
 
 from ops.hands import NotThere
+from ops.supervise import is_supervised
 from pipeline import log
-from pipeline.config import Config, ConfigError, load
+from pipeline.config import Config, ConfigError, load, read
 from pipeline.embedded import NoRedis
 from pipeline.line import LineError
 from pipeline.pulse import counting
-from pipeline.spine import Spine, check_parts
+from pipeline.spine import Spine
 from pipeline.store.codec import CodecError
 from pipeline.store.connection import ContentUnavailable, StoreFull, StoreUnavailable, UnsafeStore
 
@@ -44,11 +47,48 @@ class Fault(click.ClickException):
 
 def configuration(context: click.Context) -> Config:
     """Read the configuration that the command line, the environment or the usual places name. Raises `Fault`."""
+    return _read(context, load)
+
+
+def configuration_of_part(context: click.Context) -> Config:
+    """Read the configuration for a part that stays, and see that `danepipe config check` is content. Raises `Fault`.
+
+    That check has a process of its own: it imports all that asks DNS and sends mail, and what a process has imported it
+    keeps. A part that is supervised leaves it to its supervisor.
+    """
+    config = _read(context, read)
+    if not is_supervised():
+        _check_aside(config)
+    return config
+
+
+def _read(context: click.Context, how: Callable[[Path | None, Mapping[str, str]], Config]) -> Config:
     named: Path | None = context.find_root().obj
     try:
-        return load(named, os.environ)
+        return how(named, os.environ)
     except ConfigError as error:
         raise Fault(str(error)) from error
+
+
+def _check_aside(config: Config) -> None:
+    command, environ = command_of(config, "config", "check")
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, errors="backslashreplace", check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        said = done.stderr.rstrip().removeprefix("danepipe: ")
+        raise Fault(said or f"the check of the configuration ended with status {done.returncode}")
+
+
+def command_of(config: Config, *command: str) -> tuple[list[str], dict[str, str]]:
+    """Give the command line and the environment of a command of ours with this configuration."""
+    return [sys.executable, "-m", "ops.cli", *command], environ_of(config)
+
+
+def environ_of(config: Config) -> dict[str, str]:
+    """Give what the environment of a process of ours must say to have it read this configuration."""
+    return {} if config.file is None else {"DANEPIPE_CONFIG": str(config.file)}
 
 
 def run(work: Coroutine[Any, Any, T], config: Config) -> T:
@@ -85,32 +125,6 @@ def shown_url(url: str) -> str:
         return url
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}"))
-
-
-def check_line(config: Config) -> None:
-    """Check the stages, their gatherers and the files that the configuration names. Raises `Fault`."""
-    try:
-        check_parts(config)
-    except LineError as error:
-        raise Fault(f"{config.file or 'configuration'}: {error}") from error
-    named = {
-        "listen.certificate": config.listen.certificate,
-        "listen.key": config.listen.key,
-        "api.certificate": config.api.certificate,
-        "api.key": config.api.key,
-        "console.certificate": config.console.certificate,
-        "console.key": config.console.key,
-        "tls.ca_file": config.tls.ca_file,
-        "dns.anchor_file": config.dns.anchor_file,
-    }
-    for key, path in named.items():
-        if path is None:
-            continue
-        try:
-            with path.open("rb") as file:
-                file.read(1)
-        except OSError as error:
-            raise Fault(f"{key} ({config.origin(key)}): {path} cannot be read: {error.strerror}") from error
 
 
 def log_quietly(config: Config, role: str) -> None:

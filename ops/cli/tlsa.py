@@ -32,11 +32,11 @@ from ops.tlsa_guard import Case, Ruling, moment_after, rule
 from ops.tlsa_make import Made, Unreadable, of_key, read_chain, read_key, records_of, zone_line
 from ops.tlsa_views import STATUS, as_json, as_text
 from pipeline.config import Config
+from pipeline.looking import ttl_of
 from pipeline.spine import redis_url, utc_now
 from pipeline.store.connection import StoreUnavailable, connect
 from pipeline.store.published import PublishedStore
 from pipeline.values import host_name, parse_duration
-from pipeline.watch import ttl_of
 from stages.destination import Destination, RouteKind
 from stages.plan import DaneDemand
 from stages.policy import DanePolicy, Mode

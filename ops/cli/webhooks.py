@@ -9,7 +9,7 @@ import click
 import orjson
 
 from ops.cli.parts import part
-from ops.cli.run import Fault, configuration, run, spine_of
+from ops.cli.run import Fault, configuration, configuration_of_part, run, spine_of
 from ops.webhooks import Teller, post, shown
 from pipeline import log
 from pipeline.spine import Spine, utc_now
@@ -28,7 +28,7 @@ def webhooks() -> None:
 @click.pass_context
 def run_(context: click.Context) -> None:
     """Post outcomes to the webhooks of the configuration until a signal ends it."""
-    config = configuration(context)
+    config = configuration_of_part(context)
     if not config.webhook:
         raise Fault("the configuration has no [[webhook]]: there is nobody to tell")
 

@@ -12,6 +12,7 @@ import pytest
 from pipeline.accept.address import parse_address
 from pipeline.accept.door import RecipientRequest, Submission
 from pipeline.config import load
+from pipeline.outfit import resolver_of, runner_of
 from pipeline.spine import Spine
 from stages.message import Notify, Origin, Ret
 from tests.delivery.mailhost import EHLO, MailHost, Script, mailhost
@@ -50,7 +51,7 @@ async def line(directory: Path, redis_url: str, script: Script) -> AsyncIterator
             nudges.extend(names)
 
         async with Spine.open(load(config, {}), nudge) as spine:
-            runner = spine.runner(spine.resolver())
+            runner = runner_of(spine, resolver_of(spine))
 
             async def send(submission: Submission) -> None:
                 await spine.submit(submission)

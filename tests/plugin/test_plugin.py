@@ -14,6 +14,7 @@ from ops.cli import main
 from pipeline.accept.address import parse_address
 from pipeline.accept.door import RecipientRequest, Submission
 from pipeline.config import load
+from pipeline.outfit import resolver_of, runner_of
 from pipeline.spine import Spine, utc_now
 from stages.message import MessageId, Origin, State
 from tests.ops.manual_pages import DOCS, renewed
@@ -74,8 +75,8 @@ async def test_the_line_with_it_works(
         """Tell nobody: the test runs the stages itself."""
 
     async with Spine.open(config, nudge) as spine:
-        resolver = spine.resolver()
-        runner = spine.runner(resolver)
+        resolver = resolver_of(spine)
+        runner = runner_of(spine, resolver)
         held, passed = await spine.submit(_mail("bad@sender.example")), await spine.submit(_mail("good@sender.example"))
         assert [stage.name for stage in spine.line.messages] == ["route", "suspend", "exclude"]
         for stage in spine.line.messages:
@@ -124,8 +125,8 @@ async def test_a_stage_may_stand_in_every_place_of_a_message(
         """Tell nobody: the test runs the stages itself."""
 
     async with Spine.open(config, nudge) as spine:
-        resolver = spine.resolver()
-        runner = spine.runner(resolver)
+        resolver = resolver_of(spine)
+        runner = runner_of(spine, resolver)
         message = await spine.submit(_mail("good@sender.example"))
         for stage in spine.line.messages:
             await runner.run_place(stage)
@@ -149,6 +150,7 @@ def test_a_stage_that_does_not_chain_stops_the_start(
 ) -> None:
     """In a place where another type is handed over, the stage is named with what it takes and what it would get."""
     monkeypatch.syspath_prepend(target)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{target}")  # parts have a new process check what is installed
     wrong = "suspend,route,exclude,resolve,deliver,bounce"
     assert "stage 'suspend' takes Routed, but it is handed Message" in said(*part.split(), PIPELINE__STAGES=wrong)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from delivery.responses import SECOND
 from stages.answer import Answer, Failed, Question
 
-CACHE_SIZE = 10_000  # answers, about 1.5 KB each; behind them stand those that processes share
+CACHE_SIZE = 5000  # answers, about 1 KB each; behind them stand those that processes share
 LAST_PART = 10  # the last tenth, as Unbound has it (prefetch)
 SHORT_LIFE = timedelta(seconds=10)  # what lives no longer is not worth a question before its time
 

@@ -15,7 +15,7 @@ from pipeline.store.connection import StoreFull, StoreUnavailable
 from pipeline.store.ledger import Ledger
 
 OUT = 500  # jobs of one process that hold no place while they connect; beyond that they do
-MOST = 100  # connections of one process that wait at a time
+MOST = 50  # connections of one process that wait at a time, about 80 KB each
 KNOWN = 10_000  # destinations of which a process remembers that it has served them
 RETRY = 0.5  # seconds before the channel is opened again
 

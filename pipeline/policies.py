@@ -5,14 +5,11 @@ only what differs: what it leaves out comes from `[dane]` and `[limits]`.
 """
 
 import ipaddress
-from functools import lru_cache
 
 from pipeline.settings import Dane, LimitsSection, Smtp
 from pipeline.tables import DestinationRule
 from stages.destination import Destination, RouteKind, TlsLevel
 from stages.policy import DanePolicy, Limits, Mode, Policy, dane_policy
-
-AT_HAND = 10_000  # destinations whose policy is kept
 
 
 class Policies:
@@ -27,12 +24,12 @@ class Policies:
         self._names = frozenset({hostname, *smtp.own_names}) - {"localhost"}
         self._exact = {rule.domain: rule for rule in rules if not rule.domain.startswith("*.")}
         self._below = {rule.domain[2:]: rule for rule in rules if rule.domain.startswith("*.")}
-        self._kept = lru_cache(maxsize=AT_HAND)(self._make)
+        self._made: dict[tuple[str | None, RouteKind], Policy] = {}
 
     def rule_for(self, name: str) -> DestinationRule | None:
         """Find the override for a domain or host name."""
-        if name in self._exact:
-            return self._exact[name]
+        if name in self._exact or not self._below:
+            return self._exact.get(name)
         labels = name.split(".")
         for start in range(1, len(labels)):
             rule = self._below.get(".".join(labels[start:]))
@@ -41,16 +38,21 @@ class Policies:
         return None
 
     def policy_for(self, destination: Destination) -> Policy:
-        """Give the policy of a destination; whoever asks gets the same one."""
-        return self._kept(destination)
+        """Give the policy of a destination, which is one object for all that fall under the same rule."""
+        kind = destination.kind
+        rule = self.rule_for(destination.name) if kind is not RouteKind.LOCAL else None
+        key = (None if rule is None else rule.domain, kind)
+        policy = self._made.get(key)
+        if policy is None:
+            policy = self._made[key] = self._make(rule, kind)
+        return policy
 
-    def _make(self, destination: Destination) -> Policy:
-        rule = self.rule_for(destination.name) if destination.kind is not RouteKind.LOCAL else None
+    def _make(self, rule: DestinationRule | None, kind: RouteKind) -> Policy:
         floor = TlsLevel(rule.tls) if rule is not None and rule.tls is not None else TlsLevel.MAY
         return Policy(
             dane=self._dane_for(rule),
             limits=self._limits_for(rule),
-            allow_private=self._smtp.allow_private or destination.kind is not RouteKind.MX,
+            allow_private=self._smtp.allow_private or kind is not RouteKind.MX,
             own_names=self._names,
             own_addresses=frozenset(str(ipaddress.ip_address(text)) for text in self._smtp.own_addresses),
             floor=floor,

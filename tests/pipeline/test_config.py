@@ -103,6 +103,7 @@ def test_every_key_of_the_contract_is_known(tmp_path: Path) -> None:
         ('[listen]\nsmtp = "localhost"', "expected something like '127.0.0.1:2525'"),
         ('[listen]\ncertificate = "x.pem"', "certificate and key belong together"),
         ('[dns]\nservers = ["dns.example"]', "'dns.example' is no resolver"),
+        ('[dns]\nservers = ["127.0.0.1@"]', "'127.0.0.1@' is no resolver"),
         ('[dns]\nvalidation = "locl"', ":2: dns.validation: input should be 'auto', 'trusted', 'local' or 'both'"),
         (
             '[dns]\nanchor_file = "/nonexistent/root.key"',

@@ -20,7 +20,7 @@ class Handed:
 
 
 class Hand:
-    """A group that was taken, as Redis gave it: the content is still packed. `ruled`: the stage before has ruled on it."""
+    """A group as Redis gave it when it was taken, its content packed. `ruled`: the stage before has ruled on it."""
 
     __slots__ = ("_ledger", "_row", "content", "group", "ruled")
 

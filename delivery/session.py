@@ -196,8 +196,7 @@ class Session:
     @property
     def chain(self) -> tuple[bytes, ...]:
         """Give the certificates that the server sent, DER, leaf first; empty without TLS, or once the wire is gone."""
-        transport = self._wire.transport
-        connection = None if transport is None else transport.get_extra_info("ssl_object")
+        connection = self._wire.connection
         return () if connection is None else peer_chain(connection)
 
     async def quit(self) -> None:

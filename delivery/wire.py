@@ -1,24 +1,21 @@
 """The octets of an SMTP connection: commands out, replies in, the upgrade to TLS, the content.
 
-It stands on aiosmtplib's protocol, whose way of reading holds one command and a lock for each reply; here commands
-may go in groups (RFC 2920), replies are taken in order, and one timer serves all phases. What comes without a
-question is never taken for a reply: clear text after the reply to STARTTLS (RFC 3207 section 6) and anything else of
-the kind ends the session. Every way in which a connection ends is a `WireError` that bears its trouble.
+Commands may go in groups (RFC 2920), and replies are taken in order. What comes without a question is never taken for
+a reply: clear text after the reply to STARTTLS (RFC 3207 section 6) and anything else of the kind ends the session.
+Every way in which a connection ends is a `WireError` that bears its trouble.
 """
 
 import asyncio
 import errno
 import re
 import ssl
-from asyncio import sslproto
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from aiosmtplib.errors import SMTPResponseException, SMTPServerDisconnected
-from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
 
+from delivery.connection import Connection
 from delivery.content import stuffed
 from delivery.replies import ReplyReader, WireError, read_reply
 from delivery.settings import Timeouts
@@ -33,12 +30,8 @@ _OURS = frozenset({
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
 })  # fmt: skip
 
-# asyncio sets aside 256 KiB for each TLS connection to read into, which is most of what a connection costs in memory.
-# Replies are short, and a TLS record has 16 KiB at most (RFC 8446 section 5.1).
-sslproto.SSLProtocol.max_size = 16_384  # a constant of the class, which each connection reads
 
-
-class Wire(SMTPProtocol):
+class Wire(Connection):
     """One connection. After a `WireError` only `abort` is of use."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,13 +39,7 @@ class Wire(SMTPProtocol):
         self._reader = ReplyReader()
         self._open = 1  # replies still to come: the greeting is the first
         self._replies: deque[SMTPResponse] = deque()  # come, and not yet taken
-        self._end: SMTPResponseException | SMTPServerDisconnected | None = None  # why there will be no more
-        self._waiter: asyncio.Future[bool] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0  # of the wait under way
         self.surplus = False  # more came than was asked for: the two sides no longer agree on where they are
-        self.failure: Exception | None = None
-        self.gone = asyncio.Event()  # the connection is closed
 
     @classmethod
     async def dial(cls, address: str, port: int, source: str | None, seconds: float) -> "Wire":
@@ -70,9 +57,7 @@ class Wire(SMTPProtocol):
             raise WireError(Trouble.CONNECT, text, ours=error.errno in _OURS) from error
         return wire
 
-    # asyncio calls these
-
-    def data_received(self, data: bytes) -> None:
+    def _said(self, data: bytes) -> None:
         """Read replies as far as there are questions."""
         if self._end is not None or not self._open:
             self.surplus = True
@@ -90,66 +75,7 @@ class Wire(SMTPProtocol):
         if self._replies or self._end is not None:
             self._wake()
 
-    def resume_writing(self) -> None:
-        """Let the content go on."""
-        super().resume_writing()
-        self._wake()
-
-    def eof_received(self) -> bool:
-        """Wake whoever waits: no reply will come. The transport closes."""
-        self._over()
-        return super().eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wake whoever waits, and keep the cause."""
-        self.failure = self.failure or exc
-        super().connection_lost(exc)
-        self._stop_timer()
-        self._over()
-        self.gone.set()
-
-    # One wait at a time, one timer for all: it is moved when it rings too early, which is cheaper than anew each time
-
-    def _over(self) -> None:
-        self._end = self._end or SMTPServerDisconnected("Connection lost")
-        self._wake()
-
-    def _wake(self, *, in_time: bool = True) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(in_time)
-
-    async def _wait(self, deadline: float) -> bool:
-        """Wait for a reply, the end, or room to write; gives False once the time of the loop is `deadline`."""
-        if self._timer is None or self._timer.when() > deadline:
-            self._stop_timer()
-            self._timer = self._loop.call_at(deadline, self._ring)
-        self._deadline = deadline
-        self._waiter = self._loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._waiter is None:
-            return
-        if self._deadline <= self._loop.time():
-            self._wake(in_time=False)
-        else:
-            self._timer = self._loop.call_at(self._deadline, self._ring)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     # What a session calls
-
-    @property
-    def tls_failure(self) -> str | None:
-        """Say how TLS failed, if that is why the connection was lost."""
-        return _tls_text(self.failure) if isinstance(self.failure, ssl.SSLError) else None
 
     async def greeting(self, seconds: float) -> Reply:
         """Wait for the greeting. Raises `WireError`."""
@@ -228,26 +154,7 @@ class Wire(SMTPProtocol):
         reply = await self.ask("STARTTLS", "STARTTLS", timeouts.command)
         if reply.code != 220:
             return reply
-        transport = self.transport
-        if transport is None:
-            raise WireError(Trouble.HANDSHAKE, "the connection ended after the reply to STARTTLS")
-        try:
-            upgraded = await self._loop.start_tls(
-                cast(asyncio.WriteTransport, transport),
-                self,
-                context,
-                server_hostname=name,
-                ssl_handshake_timeout=timeouts.tls,
-                ssl_shutdown_timeout=timeouts.quit,
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise WireError(Trouble.UNTRUSTED, f"the certificate is not trusted: {error.verify_message}") from error
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, a name that cannot be SNI a ValueError
-            raise WireError(Trouble.HANDSHAKE, f"the TLS handshake failed: {_tls_text(error)}") from error
-        if upgraded is None:
-            raise WireError(Trouble.HANDSHAKE, "the connection ended during the TLS handshake")
-        self.transport = upgraded
-        return cast(ssl.SSLObject, upgraded.get_extra_info("ssl_object"))
+        return await self.shake_hands(context, name, timeouts.tls)
 
     async def send_content(
         self, content: bytes, timeouts: Timeouts, last_look: Callable[[], None] = lambda: None
@@ -281,26 +188,8 @@ class Wire(SMTPProtocol):
             raise WireError(Trouble.PROTOCOL, f"a reply came before the content had been sent: {reply.code}")
         return Reply(reply.code, reply.text, reply.enhanced, "." if sent else "content")
 
-    def hang_up(self) -> None:
-        """Close the connection in an orderly way, TLS first; does not wait for it."""
-        self._stop_timer()
-        if self.transport is not None:
-            self.transport.close()
-
-    def abort(self) -> None:
-        """Drop the connection."""
-        self._stop_timer()
-        if self.transport is not None:
-            cast(asyncio.WriteTransport, self.transport).abort()
-
 
 def _octets(line: str) -> bytes:
     if not line.isprintable() and _CONTROL.search(line):
         raise ValueError("the command holds a control character")
     return line.encode() + b"\r\n"
-
-
-def _tls_text(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason or str(error)
-    return str(error) or type(error).__name__

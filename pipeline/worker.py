@@ -19,9 +19,7 @@ from pathlib import Path
 from pipeline import log, meter
 
 NOT_STARTED = 127  # the status of a process that could not be started, as shells say it
-# glibc sets memory aside for each thread, and nearly all work is done in one; and it learns to keep large blocks, of
-# which each TLS connection has one of 256 KB and touches little: given back to the system, it costs what was touched
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}  # glibc sets memory aside for each thread, and nearly all work is done in one
 WORKER_TIMEOUT_MS = 1000  # how long a consumer waits for a wake-up before it looks by itself
 
 

@@ -5,7 +5,6 @@ certificate at port 25 of every address, and say how much they took.
 """
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ops.bench.peer.compiled import compiled
 from ops.bench.sink import Place, Sink, Taken, sink
 
 PORT = 25
 _ANYWHERE = "0.0.0.0"
 _THREADS = 2
-_SOURCE = Path(__file__).with_name("sink.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +41,10 @@ class _InC:
 FarEnd = Sink | _InC
 
 
-def compiled(directory: Path) -> Path | None:
-    """Compile the program into a directory; None where this machine cannot."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    program = directory / "sink"
-    done = subprocess.run(  # noqa: S603 - a compiler from PATH, our own source
-        [compiler, "-O2", "-pthread", "-o", str(program), str(_SOURCE), "-lssl", "-lcrypto"],
-        capture_output=True,
-        check=False,
-    )
-    return program if done.returncode == 0 else None
-
-
 @contextmanager
 def far_end(directory: Path, pem: Path) -> Iterator[tuple[FarEnd, str]]:
     """Run it until the block ends; gives it with the name of its language. Raises RuntimeError if it does not start."""
-    program = compiled(directory)
+    program = compiled("sink", directory, "ssl", "crypto")
     if program is None:
         with sink([Place(_ANYWHERE, PORT, str(pem))]) as running:
             yield running, "Python"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.bench.dnssec import far
+from ops.bench.peer.compiled import compiled
 from ops.bench.peer.far_end import far_end
 from ops.bench.peer.resolver import ADDRESS, fill, unbound
 from ops.bench.peer.runs import SERVERS, Bench, Run
@@ -74,7 +75,10 @@ async def _surroundings(directory: Path, job: Job) -> AsyncIterator[tuple[Bench,
     tlsa = f"{wanted.usage} {wanted.selector} {wanted.mtype} {tlsa_data(wanted, identity).hex()}"
     with far_end(directory, identity.pem) as (end, language), far(serve, max(job.domains), tlsa) as names:
         async with unbound(directory, names.text, names.server.port):
-            yield Bench(end, Path(job.group) if job.group else None, names.text, directory), language
+            yield (
+                Bench(end, compiled("feed", directory), Path(job.group) if job.group else None, names.text, directory),
+                language,
+            )
 
 
 async def measure(directory: Path, job: Job) -> dict[str, Any]:

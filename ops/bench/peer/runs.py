@@ -57,9 +57,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all runs share: the far end, the control group if there is one, the trust anchor, a directory."""
+    """What all runs share: far end, load if it is in C, control group if there is one, trust anchor, a directory."""
 
     far: FarEnd
+    load: Path | None
     group: Path | None
     anchor: str
     directory: Path
@@ -96,7 +97,7 @@ class Bench:
     async def _deliver(self, work: Work) -> Accepted:
         """Feed the server, and wait until the far end has everything."""
         wanted = self.far.taken().messages + work.messages
-        accepted = await feed(LISTENS, work)
+        accepted = await feed(LISTENS, work, self.load)
         seen, at = -1, time.monotonic()
         while (messages := self.far.taken().messages) < wanted:
             if messages != seen:

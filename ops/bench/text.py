@@ -32,5 +32,6 @@ def attachment(size: int) -> bytes:
 
 
 def _cut(lines: bytes, size: int) -> bytes:
-    """Cut to whole lines."""
-    return lines[: lines.rindex(b"\r\n", 0, size) + 2]
+    """Cut to whole lines, none where not even one fits."""
+    end = lines.rfind(b"\r\n", 0, size)
+    return lines[: end + 2] if end >= 0 else b""

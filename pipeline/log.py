@@ -63,7 +63,7 @@ EVENTS: Mapping[str, str] = {
     "redis.unsafe": "this Redis may lose accepted mail, and the configuration allows it",
     "redis.unavailable": "Redis cannot be reached; work waits",
     "redis.restored": "Redis is back",
-    "body.gone": "the content of a message that waits is lost: the message is held for an operator",
+    "body.gone": "the content of a message that waits is lost, or damaged: the message is held for an operator",
     "body.left": "bodies of settled mail could not be deleted now; the sweep of the clock makes it good",
     "body.swept": "bodies that no message needs were deleted: somebody died between two steps",
     "process.started": "a process is ready to work",

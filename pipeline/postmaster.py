@@ -45,7 +45,7 @@ class Postmaster:
         try:
             original = await self._ledger.content(notice.message)
         except ContentGone as gone:  # what it has to say is true without what it is about
-            log.emit("body.gone", level="error", message=gone.message, where=gone.where)
+            log.emit("body.gone", level="error", message=gone.message, where=gone.where, text=str(gone))
             original = b""
         report = compose(
             notice, original, self._settings, f"<{identifier}@{self._hostname}>", f"={identifier}=", now,

@@ -196,8 +196,6 @@ def _fits(wire: bytes, query: bytes) -> bool:
 async def _over_udp(server: Server, query: bytes) -> bytes:
     """Ask from a port that the system picks at random for this query; from elsewhere, nothing gets in."""
     loop = asyncio.get_running_loop()
-    # a datagram that does not fit may be somebody else's, except where nobody else can send any
-    alone = ipaddress.ip_address(server.address).is_loopback
     with _socket(server, socket.SOCK_DGRAM) as udp:
         udp.connect((server.address, server.port))
         await loop.sock_sendall(udp, query)
@@ -205,7 +203,8 @@ async def _over_udp(server: Server, query: bytes) -> bytes:
             wire = await loop.sock_recv(udp, 65_535)
             if _fits(wire, query):
                 return wire
-            if alone:
+            # a datagram that does not fit may be somebody else's, except where nobody else can send any
+            if ipaddress.ip_address(server.address).is_loopback:
                 raise ValueError("it does not fit the question")
 
 

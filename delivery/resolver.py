@@ -178,7 +178,7 @@ class Resolver:
         key = (question, secured)
         known, is_due = self._kept.take(key)
         if afresh:
-            return await self._afresh(key, known)
+            return await self._fetch(key, known, afresh=True)
         if known is None:
             return await asyncio.shield(self._asked(key))
         if is_due:
@@ -193,22 +193,20 @@ class Resolver:
             task.add_done_callback(lambda _task: self._asking.pop(key, None))
         return task
 
-    async def _fetch(self, key: Key, old: Answer | None) -> Answer:
+    @property
+    def _shares(self) -> bool:
+        """Tell whether answers are proven here, which costs; a resolver that is believed keeps what it says itself."""
+        return any(one.passed and one.source is not Source.TRUSTED for one in self._examined.values())
+
+    async def _fetch(self, key: Key, old: Answer | None, *, afresh: bool = False) -> Answer:
         question, secured = key
-        answer = await self._kept.fetch(question, old) if secured else None
+        shares = secured and self._shares
+        answer = await self._kept.fetch(question, old) if shares and not afresh else None
         if answer is None:
             answer = await self._from_servers(question, old, secured=secured)
-            if secured:
+            if shares:
                 await self._kept.share(answer)
         self._kept.put(key, answer, old)
-        return answer
-
-    async def _afresh(self, key: Key, known: Answer | None) -> Answer:
-        question, secured = key
-        answer = await self._from_servers(question, known, secured=secured)
-        if secured:
-            await self._kept.share(answer)
-        self._kept.put(key, answer, known)
         return answer
 
     def drop(self, questions: Iterable[Question]) -> None:

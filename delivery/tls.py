@@ -8,7 +8,6 @@ is older than 3.13.
 """
 
 import hashlib
-import ipaddress
 import ssl
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from stages.attempt import Handshake
 from stages.plan import DaneDemand, Demand, EncryptDemand, MayDemand, Trouble, VerifyDemand
 from stages.policy import DanePolicy, Mode, OnUnusable
 from stages.reason import Fact
+from stages.resolve import is_address
 
 # Python's own list leaves out what older mail servers have alone (AES in CBC mode with SHA-1, RSA key exchange): with
 # those, TLS would give way to clear text where it may, and mail would wait where it may not (RFC 7435 section 3).
@@ -53,11 +53,7 @@ def context_for(kind: str, settings: TlsSettings) -> ssl.SSLContext:
 def server_name(demand: Demand) -> str | None:
     """Give the name to send in SNI: the TLSA base domain under DANE (RFC 7672 section 8.1); none for an address."""
     name = demand.base if isinstance(demand, DaneDemand) else demand.sni
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return None if not name or name.startswith("[") else name
-    return None
+    return None if not name or name.startswith("[") or is_address(name) else name
 
 
 def peer_chain(connection: Any) -> tuple[bytes, ...]:

@@ -141,12 +141,13 @@ def _mx(destination: Destination, policy: Policy, answers: Mapping[Question, Ans
 def _ordered(records: list[MX], answer: Found, policy: Policy, chance: float, *, secure: bool) -> _Mx:
     """Order by preference, at random among equals (RFC 5321 section 5.1); leave out ourselves and all that is worse."""
     shuffled = sorted(records, key=lambda record: record.exchange)
-    random.Random(chance).shuffle(shuffled)  # noqa: S311 - spreads load; the seed is an argument
+    if len(shuffled) > 1:
+        random.Random(chance).shuffle(shuffled)  # noqa: S311 - spreads load; the seed is an argument
     hosts: list[tuple[int, str]] = []
     skipped: list[Skipped] = []
     for record in sorted(shuffled, key=lambda record: record.preference):
         host, preference = record.exchange, record.preference
-        if host == "." or _is_address(host):
+        if host == "." or is_address(host):
             text = f"the MX record names {host!r}, which is no host name"
             skipped.append(Skipped(host, preference, Trouble.NO_ADDRESS, text, permanent=True))
         elif host in policy.own_names:
@@ -161,7 +162,10 @@ def _ordered(records: list[MX], answer: Found, policy: Policy, chance: float, *,
     )  # fmt: skip
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Tell whether a name is an IP address: nearly all that are none show it by their last character."""
+    if ":" not in name and not name[-1:].isdigit():
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from delivery.dnssec.anchors import Anchors
 from delivery.nameserver import NoResponse, Server, exchange, system_servers
 from delivery.resolver import DnsSettings, Resolver
 from delivery.responses import Lifetimes
@@ -163,8 +164,9 @@ class _Memory:
 async def test_answers_are_kept_for_their_lifetime_and_failures_are_not_shared(lab: Lab) -> None:
     """Answers only are shared, never failures; an expired one is asked again; a broken cache costs nothing."""
     shared, now, events = _Memory(), [NOW], []
+    anchors = Anchors.parse(lab.tree.anchor)
     resolver = Resolver(
-        _settings(lab, lifetimes=Lifetimes(found=timedelta(seconds=60))),
+        _settings(lab, lifetimes=Lifetimes(found=timedelta(seconds=60)), validation="local", anchors=anchors),
         now=lambda: now[0],
         shared=shared,
         on_event=lambda name, _fields: events.append(name),
@@ -183,6 +185,18 @@ async def test_answers_are_kept_for_their_lifetime_and_failures_are_not_shared(l
     bogus = next(s.domain for s in ALL if s.claims.mx is State.BOGUS)
     await resolver.ask(Question(bogus, "MX"))
     assert Question(bogus, "MX") not in shared.kept
+
+
+async def test_what_a_resolver_keeps_itself_is_not_shared(lab: Lab) -> None:
+    """An answer that is believed on the word of a resolver is asked for again as cheaply as it is shared."""
+    shared, question = _Memory(), Question("ee-311.lab", "MX")
+    resolver = Resolver(_settings(lab, validation="trusted"), now=lambda: datetime.now(UTC), shared=shared)
+    first = await resolver.ask(question)
+    assert isinstance(first, Found)
+    assert await resolver.ask(question) is first
+    assert isinstance(await resolver.ask(question, afresh=True), Found)
+    assert shared.kept == {}
+    await resolver.aclose()
 
 
 async def test_a_malformed_tlsa_record_is_seen(lab: Lab) -> None:

@@ -137,12 +137,10 @@ class Connection(SMTPProtocol):
         """
         try:
             tunnel = self._tunnel = Tunnel(context, name)
-        except (ssl.SSLError, ValueError) as error:  # a name that cannot be SNI is a ValueError
-            raise WireError(Trouble.HANDSHAKE, f"the TLS handshake failed: {_tls_text(error)}") from error
+        except (ssl.SSLError, ValueError) as error:
+            self.failure = error
+            raise self._unsecured() from error
         self._send(tunnel.outgoing())
-        if tunnel.fault is not None:
-            self.failure = tunnel.fault
-            raise self._unsecured() from tunnel.fault
         deadline = self._loop.time() + seconds
         while not tunnel.stands:
             if self._end is not None:

@@ -13,7 +13,10 @@ _RECORD = 16_384  # octets of content that a TLS record holds at most (RFC 8446 
 
 
 class Tunnel:
-    """One TLS connection, as a client, whose first message is in `outgoing`. Raises ValueError for a bad name."""
+    """One TLS connection, as a client, whose first message is in `outgoing`.
+
+    Raises ValueError for a name that cannot be SNI, and ssl.SSLError where the context allows no first message.
+    """
 
     def __init__(self, context: ssl.SSLContext, name: str | None) -> None:
         self._come = ssl.MemoryBIO()
@@ -25,24 +28,18 @@ class Tunnel:
         self._shake()
 
     def _shake(self) -> None:
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.connection.do_handshake()
             self.stands = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            self.fault, self.over = error, True
 
     def opened(self, octets: bytes) -> bytes:
         """Take what came; gives what the other side says in it, if it is not for the handshake."""
         self._come.write(octets)
-        if not self.stands:
-            self._shake()
-            if not self.stands:
-                return b""
         said = b""
         try:
-            while self._come.pending or self.connection.pending():
+            if not self.stands:
+                self._shake()
+            while self.stands and (self._come.pending or self.connection.pending()):
                 piece = self.connection.read(_RECORD)
                 if not piece:  # close_notify
                     self.over = True

@@ -145,8 +145,7 @@ def is_supervised() -> bool:
 
 async def supervisor_gone() -> None:
     """Return when the process that started us is gone; never for a process that nobody supervises."""
-    supervisor = os.environ.get("DANEPIPE_WORKER")
-    if not supervisor:
+    if not os.environ.get("DANEPIPE_WORKER"):
         await asyncio.Event().wait()
-    while str(os.getppid()) == supervisor:  # noqa: ASYNC110 - the system tells nobody of this
+    while is_supervised():  # noqa: ASYNC110 - the system tells nobody of this
         await asyncio.sleep(1.0)

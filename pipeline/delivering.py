@@ -266,7 +266,7 @@ class Deliverer(Deferrer):
 
     async def _hold(self, stage: Stage, key: str, token: str, work: "_UnderWay", gone: ContentGone) -> None:
         """Hold a group whose content is lost: an operator may bring it back, and nobody is told what is not so."""
-        log.emit("body.gone", level="error", message=gone.message, where=gone.where, text=str(gone))
+        gone.tell()
         ruled = {recipient for verdict in work.verdicts for recipient in verdict.recipients}
         text = f"{gone}; bring it back and release the message, or return or drop it"
         reason = Reason("queue", "queue.content_gone", "4.3.0", text)

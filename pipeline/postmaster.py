@@ -10,7 +10,6 @@ from datetime import datetime
 
 from delivery.dsn import compose
 from delivery.settings import DsnSettings
-from pipeline import log
 from pipeline.accept.door import RecipientRequest, Submission, prepare
 from pipeline.store.content import ContentGone
 from pipeline.store.ledger import Ledger
@@ -45,7 +44,7 @@ class Postmaster:
         try:
             original = await self._ledger.content(notice.message)
         except ContentGone as gone:  # what it has to say is true without what it is about
-            log.emit("body.gone", level="error", message=gone.message, where=gone.where, text=str(gone))
+            gone.tell()
             original = b""
         report = compose(
             notice, original, self._settings, f"<{identifier}@{self._hostname}>", f"={identifier}=", now,

@@ -271,9 +271,7 @@ def make_plan(survey: Survey, policy: Policy, now: datetime) -> Plan:
 def _literal_plan(destination: Destination, policy: Policy, now: datetime) -> Plan:
     text = destination.name[1:-1]
     address = text[5:] if text[:5].lower() == "ipv6:" else text
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
+    if not is_address(address):
         bad = Skipped(destination.name, 0, Trouble.BAD_LITERAL, f"{destination.name} is no address", permanent=True)
         return Plan(destination, (), (bad,), now, now)
     if _wants_dane(destination, policy.dane) and policy.dane.mode is Mode.MANDATORY:

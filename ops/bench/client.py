@@ -49,7 +49,7 @@ async def take(session: Session, content: bytes) -> None:
 
 async def kept(door: Door, load: Load) -> float:
     """Send a load over connections that stand; gives the seconds of processor for a message."""
-    content = normal(load.content().removesuffix(b".\r\n"))
+    content = normal(load.message())
 
     async def feed(session: Session) -> None:
         for _ in range(load.each):
@@ -64,7 +64,7 @@ async def kept(door: Door, load: Load) -> float:
 
 async def new(door: Door, load: Load) -> float:
     """Send each message over a connection of its own, so many at a time; gives the seconds of processor for each."""
-    content = normal(load.content().removesuffix(b".\r\n"))
+    content = normal(load.message())
 
     async def knock(times: int) -> None:
         for _ in range(times):

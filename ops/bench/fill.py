@@ -50,7 +50,7 @@ class Filling:
     @property
     def content(self) -> bytes:
         """Give the content of each message."""
-        return Load(1, 1, self.size).content().removesuffix(b".\r\n")
+        return Load(1, 1, self.size).message()
 
     def message(self, number: int) -> Message:
         """Give one of the messages: it was tried once, its host could not be reached, and it waits."""

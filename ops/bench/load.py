@@ -33,9 +33,13 @@ class Load:
         """Give the messages that are sent: each connection sends as many."""
         return self.each * self.connections
 
+    def message(self) -> bytes:
+        """Make the message."""
+        return b"Subject: bench\r\n\r\n" + prose(self.size)
+
     def content(self) -> bytes:
-        """Make the message, as it goes over the wire after DATA."""
-        return b"Subject: bench\r\n\r\n" + prose(self.size) + b".\r\n"
+        """Give the message as it goes over the wire after DATA."""
+        return self.message() + b".\r\n"
 
 
 async def reply(reader: asyncio.StreamReader, wanted: bytes) -> None:

@@ -48,7 +48,8 @@ async def measure(load: Load = LOAD, *, files: bool = False) -> list[Figure]:
     (rss_before, pss_before), (rss, pss) = _sums(idle), _sums(full)
     each = (used - empty) / load.sent
     spent = processor_seconds(full) - processor_seconds(idle)
-    size, kept = len(load.content()) - 3, len(pack(load.content()))
+    message = load.message()
+    size, kept = len(message), len(pack(message))
     if files:
         return [
             Figure("content in files: queue kept, sum of PSS", pss, "MB"),

@@ -37,6 +37,10 @@ class ContentGone(Exception):  # noqa: N818 - a state of the world, not a fault 
         self.message = message
         self.where = where
 
+    def tell(self) -> None:
+        """Write the event."""
+        log.emit("body.gone", level="error", message=self.message, where=self.where, text=str(self))
+
 
 class ContentStore(Protocol):
     """What keeps bodies by name. Each method raises `StoreUnavailable` and `StoreFull`, and nothing else."""
